@@ -1,0 +1,62 @@
+# `make` alone lists the targets. Each one does its own set-up.
+
+# TensorFlow 2.21 has wheels for Python 3.11 to 3.13: the first of these commands that is one.
+# (A command of that name can exist and not run, as those of pyenv do.) PYTHON=... overrides.
+GOOD := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(GOOD)' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/ready
+
+# Of TensorFlow's messages only errors are for readers; they would be stored in the notebooks.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test run serve lock clean lint pairs
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv with the locked packages and segloss_ref
+
+$(READY): requirements.txt pyproject.toml tools/ipython_kernel_config.py
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(GOOD)' || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." \
+		"Name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Setting up .venv with $(PYTHON): about 2 GB, a few minutes the first time."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	install -D --mode 644 tools/ipython_kernel_config.py .venv/etc/ipython/ipython_kernel_config.py
+	@touch $@
+
+book: $(READY)  ## build the book into _build/html
+	$(BIN)/jupyter-book build . --warningiserror --keep-going
+	@$(BIN)/python tools/check_build.py
+	@echo "The book: _build/html/index.html"
+
+serve: book  ## build the book and show it on http://localhost:8000
+	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
+
+test: lint pairs  ## ruff, text and notebooks in step, pytest, every notebook executed
+	$(BIN)/pytest --numprocesses 2 tests
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --nbval --nbval-cell-timeout 600 notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+pairs: $(READY)
+	$(BIN)/python tools/notebooks.py check
+
+run: $(READY)  ## execute the notebooks that changed and store what they give
+	$(BIN)/python tools/notebooks.py run
+
+lock:  ## resolve pyproject.toml into requirements.txt anew
+	$(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/pip install --quiet uv
+	.cache/lock/bin/uv pip compile pyproject.toml --extra test --upgrade --universal \
+		--fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --quiet --custom-compile-command "make lock" --output-file requirements.txt
+
+clean:  ## remove what was built; the environment stays
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,139 @@
+"""Keeps the two sides of a chapter in step: `book/**.md` is the source, `notebooks/**.ipynb` ran.
+
+    python tools/notebooks.py run [--all] [region/dice ...]   execute what changed, store outputs
+    python tools/notebooks.py check                           fail if a text and notebook differ
+
+A notebook has changed if its text, the package or the lock file has: a digest of the three is
+kept in its metadata, because file times mean nothing in a fresh clone.
+"""
+
+import argparse
+import hashlib
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT, NOTEBOOKS = ROOT / "book", ROOT / "notebooks"
+
+
+def chapters():
+    """The texts that are notebooks: those with a kernel in their head."""
+    return [path for path in sorted(TEXT.rglob("*.md")) if "\nkernelspec:" in path.read_text()]
+
+
+def notebook_of(text):
+    return NOTEBOOKS / text.relative_to(TEXT).with_suffix(".ipynb")
+
+
+def digest(text):
+    """What the outputs of a chapter depend on, as one hexadecimal number."""
+    sources = [*sorted((ROOT / "segloss_ref").rglob("*.py")), ROOT / "requirements.txt", text]
+    whole = hashlib.sha256()
+    for path in sources:
+        whole.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def read_stored(text):
+    path = notebook_of(text)
+    return nbformat.read(path, as_version=4) if path.exists() else None
+
+
+def essence(notebook):
+    """What both sides share: the kind, the source and the tags of each cell."""
+    return [
+        (cell.cell_type, cell.source, {k: cell.metadata[k] for k in sorted(cell.metadata)})
+        for cell in notebook.cells
+    ]
+
+
+def check():
+    problems = []
+    for text in chapters():
+        stored = read_stored(text)
+        name = text.relative_to(ROOT)
+        if stored is None:
+            problems.append(f"{name} has no notebook")
+        elif essence(jupytext.read(text)) != essence(stored):
+            problems.append(f"{name} and {notebook_of(text).relative_to(ROOT)} differ")
+        else:
+            problems += [f"{name}: {kind}" for kind in set(faults(stored))]
+    known = {notebook_of(text) for text in chapters()}
+    for path in sorted(NOTEBOOKS.rglob("*.ipynb")):
+        if path not in known and ".ipynb_checkpoints" not in path.parts:
+            problems.append(f"{path.relative_to(ROOT)} has no text in book/")
+    for problem in problems:
+        print(f"{problem}: `make run` mends it", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def faults(notebook):
+    """Outputs that no reader should see."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                yield f"an error is stored, {output.ename}"
+            if output.get("name") == "stderr":
+                yield f"a warning is stored, {output.text[:60]!r}"
+
+
+def run(everything, names):
+    known = {str(text.relative_to(TEXT).with_suffix("")): text for text in chapters()}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        sys.exit(f"There is no chapter {', '.join(unknown)}; there are: {', '.join(known)}")
+    waiting = []
+    for text in [known[name] for name in names or known]:
+        stored = read_stored(text)
+        if everything or stored is None or stored.metadata.get("digest") != digest(text):
+            waiting.append(text)
+    print(f"{len(waiting)} of {len(known)} notebooks to execute")
+    # Two at a time: most of a kernel's start is one thread loading TensorFlow.
+    with ThreadPoolExecutor(2) as pool:
+        return max(pool.map(execute, waiting), default=0)
+
+
+def execute(text):
+    """Executes one chapter; on an error the stored notebook stays as it was."""
+    name = text.relative_to(TEXT).with_suffix("")
+    notebook = jupytext.read(text)
+    target = notebook_of(text)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    client = NotebookClient(
+        notebook,
+        timeout=900,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(target.parent)}},
+    )
+    print(f"  {name}: running", flush=True)
+    try:
+        client.execute()
+    except Exception as error:
+        print(f"  {name}: failed\n{error}", file=sys.stderr, flush=True)
+        return 1
+    notebook.metadata["digest"] = digest(text)
+    notebook.metadata.pop("language_info", None)  # the patch release of Python, nothing more
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"  # random otherwise, a change in every line of every diff
+    new = target.with_suffix(".ipynb.new")
+    nbformat.write(notebook, new)
+    new.replace(target)
+    print(f"  {name}: done", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="fail if a text and its notebook differ")
+    runner = commands.add_parser("run", help="execute what changed and store the outputs")
+    runner.add_argument("--all", action="store_true", help="execute what did not change, too")
+    runner.add_argument("names", nargs="*", help="chapters such as region/dice; all by default")
+    arguments = parser.parse_args()
+    sys.exit(check() if arguments.command == "check" else run(arguments.all, arguments.names))
