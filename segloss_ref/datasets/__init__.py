@@ -1,0 +1,62 @@
+"""Data sets to train and to measure on: `load(name, split)`.
+
+Made by seed, at once: `synthetic/cells`, `synthetic/tumours`. Public and real: `nuclei`,
+`membranes`, `streets`; see `data/README.md` of the repository for what they are.
+"""
+
+from segloss_ref.datasets import public, synthetic
+from segloss_ref.datasets.base import (
+    SPLITS,
+    Card,
+    SegmentationData,
+    checked_count,
+    checked_split,
+)
+
+__all__ = ["NAMES", "SPLITS", "Card", "SegmentationData", "load"]
+
+# Each loader is called as loader(split, size, limit, seed), the arguments checked.
+_LOADERS = {
+    **{name: synthetic.loader(maker) for name, maker in synthetic.MAKERS.items()},
+    **{name: public.loader(name) for name in public.NAMES},
+}
+NAMES = tuple(_LOADERS)
+
+
+def load(name, split, *, size=None, limit=None, seed=0):
+    """Returns one split of a data set.
+
+    Which split an image is in depends on its name alone, and so does the order of the images:
+    `limit` and `size` never move an image from one split to another.
+
+    Args:
+        name: One of `segloss_ref.datasets.NAMES`.
+        split: `"train"`, `"validation"` or `"test"`.
+        size: The side of the images in pixels, or `(height, width)`. `None`: as they are. Public
+            images are resized to it, whatever their shape was: images smoothly, masks and
+            instances by their nearest pixel, so that no value is mixed. An object smaller than
+            the step between the pixels taken can be lost. Synthetic images are made at this size:
+            larger ones hold more cells, not larger ones.
+        limit: At most this many images: the first ones, so a smaller `limit` gives a part of a
+            larger one. Public images come in the order of the hashes of their names, which is
+            fixed but mixes scenes. Only these images are read. `None`: all of the split.
+        seed: Another seed gives other synthetic images. Public data do not depend on it.
+
+    Returns:
+        A `SegmentationData`.
+
+    Raises:
+        ValueError: If an argument is not one of the above, or a public file is damaged.
+        FileNotFoundError: If public data are nowhere to be found.
+
+    Example:
+        >>> data = load("synthetic/cells", "train", limit=8)
+        >>> data.images.shape, data.masks.shape, data.class_names
+        ((8, 96, 96, 1), (8, 96, 96), ('background', 'cell'))
+    """
+    if name not in _LOADERS:
+        raise ValueError(f"`name` must be one of {', '.join(NAMES)}. Received: {name!r}")
+    checked_split(split)
+    if limit is not None:
+        checked_count("limit", limit, least=1)
+    return _LOADERS[name](split, size, limit, seed)

@@ -1,0 +1,103 @@
+"""What `load` promises of every data set, and what it says to wrong arguments."""
+
+import doctest
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import segloss_ref
+import segloss_ref.datasets
+from segloss_ref.datasets import NAMES, Card, SegmentationData, load, synthetic
+
+CARD = Card("t", "c", "t", "c", "a", ignore_class=7)
+
+
+def record(**changes):
+    fields = {
+        "images": np.zeros((2, 3, 4, 1), np.float32),
+        "masks": np.zeros((2, 3, 4), np.int32),
+        "instances": None,
+        "class_names": ("background", "thing"),
+        "names": ("a", "b"),
+        "card": CARD,
+    }
+    return SegmentationData(**{**fields, **changes})
+
+
+def test_names():
+    assert NAMES == (
+        "synthetic/cells",
+        "synthetic/tumours",
+        "nuclei",
+        "membranes",
+        "streets",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "cells"}, r"`name` must be one of synthetic/cells, .*streets. Received: 'cells'"),
+        ({"split": "val"}, r"`split` must be one of train, validation, test. Received: 'val'"),
+        ({"limit": 0}, r"`limit` must be a whole number >= 1. Received: 0"),
+        ({"limit": 2.0}, r"`limit` must be a whole number >= 1. Received: 2.0"),
+        ({"limit": True}, r"`limit` must be a whole number >= 1. Received: True"),
+        ({"size": 0}, r"`size` must be a whole number >= 1. Received: 0"),
+        ({"size": "96"}, r"`size` must be a whole number >= 1. Received: '96'"),
+        ({"size": (96, 96, 1)}, r"`size` must be a side or \(height, width\)"),
+        ({"size": 8}, r"`size` must be 16 pixels or more a side. Received: 8"),
+        ({"seed": -1}, r"`seed` must be a whole number >= 0. Received: -1"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load(**{"name": "synthetic/cells", "split": "train", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((2, 3, 4, 1))}, r"`images` must be float32.*float64 \(2, 3, 4, 1\)"),
+        ({"images": np.zeros((2, 3, 4), np.float32)}, r"`images` must be float32"),
+        ({"images": np.full((2, 3, 4, 1), 255, np.float32)}, r"lie in \[0, 1\]. .*255.0"),
+        ({"images": np.full((2, 3, 4, 1), np.nan, np.float32)}, r"lie in \[0, 1\]. .*nan"),
+        ({"masks": np.zeros((2, 3, 4), np.int64)}, r"`masks` must be int32 \(2, 3, 4\).*int64"),
+        ({"masks": np.zeros((2, 4, 3), np.int32)}, r"`masks` must be int32 \(2, 3, 4\)"),
+        ({"masks": np.full((2, 3, 4), 2, np.int32)}, r"`masks` must hold indices .* \[2\]"),
+        ({"instances": np.zeros((2, 3, 4), bool)}, r"`instances` must be int32"),
+        ({"names": ("a",)}, r"`names` must name each of the 2 images. Received: 1 names"),
+    ],
+)
+def test_wrong_records(changes, message):
+    with pytest.raises(ValueError, match=message):
+        record(**changes)
+
+
+def test_record():
+    assert len(record()) == 2
+    assert len(record(masks=np.full((2, 3, 4), 7, np.int32))) == 2  # the ignored class
+
+
+def test_examples():
+    for module in (segloss_ref.datasets, synthetic):
+        result = doctest.testmod(module)
+        assert result.attempted > 0
+        assert result.failed == 0
+
+
+def test_import_loads_no_tool():
+    """The tools of the public data sets are loaded when they are first used."""
+    # An empty parent package, since the losses bring Keras, which brings its own tools.
+    code = (
+        "import sys, types\n"
+        "parent = sys.modules['segloss_ref'] = types.ModuleType('segloss_ref')\n"
+        f"parent.__path__ = {segloss_ref.__path__!r}\n"
+        "import segloss_ref.datasets\n"
+        "assert 'nuclei' in segloss_ref.datasets.NAMES\n"
+        "print({m.split('.')[0] for m in sys.modules}\n"
+        "      & {'pooch', 'requests', 'PIL', 'skimage', 'scipy', 'tqdm', 'matplotlib'})"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
