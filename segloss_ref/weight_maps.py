@@ -1,0 +1,402 @@
+"""The U-Net weight map: pixels in the thin seams between cells count for more.
+
+Two implementations of one definition. The NumPy functions are exact and run once per image; those
+that end in `_ops`, and the layer on them, run in `keras.ops` on batches, after augmentation, and
+agree with NumPy to 1e-5. A *cell* is a label above 0, 0 is background, and -1 marks pixels that are
+not part of the picture, such as those filled in by augmentation: they weigh 0 and are no cell.
+"""
+
+import functools
+import itertools
+import math
+
+import keras
+import numpy as np
+from keras import ops
+from scipy import ndimage
+
+from segloss_ref.distance import nearest_two_labels
+
+# Ronneberger et al. 2015, below equation 2.
+UNET_2015 = {"w0": 10.0, "sigma": 5.0}
+# Defaults of the plugin of Falk et al. 2019 (border weight factor, border weight sigma).
+UNET_2019 = {"w0": 50.0, "sigma": 6.0}
+
+# What a seam adds to the weight of a pixel may be left out below this share of w0: float32 could
+# not show it beside w0.
+_NEGLIGIBLE = 1e-7
+
+
+def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
+    """Weight map of the U-Net, exact, in NumPy.
+
+    `w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))² / (2 sigma²))` on background pixels, where d1 and d2
+    are the distances to the nearest and to the second nearest cell; `w(x) = w_c(x)` on cells, and
+    everywhere if there are fewer than two of them.
+
+    A distance runs to the nearest *pixel* of the cell, as SciPy measures it, so a gap of n pixels
+    has d1 + d2 = n + 1. With w0 = 10 and sigma = 5 the seam adds 9.23 in a gap of 1 pixel, and
+    8.35, 7.26, 4.87, 0.89, 0.001 in gaps of 2, 3, 5, 10, 20. Cells that touch have no gap, and
+    nothing is added between them: see `separate_touching`.
+
+    Distances are taken in a window around each cell, as far as the seam can add 1e-7 w0: up to
+    d2 = 28 pixels for sigma = 5. No weight is off by more than that 1e-7 w0.
+
+    Args:
+        labels: Integers, one image `(height, width)` or a stack `(n, height, width)`, each image
+            on its own: 0 background, each cell a number of its own (gaps between the numbers do
+            not matter), -1 outside the picture, where the weight is 0.
+        w0: Height of the seams, 0 or more.
+        sigma: Their width in pixels, above 0.
+        class_weights: The balance w_c. `None` is 1 everywhere; a pair is the weight of the
+            background and of the cells; `"balanced"` weighs each of the two inversely to its
+            share of the image, such that the mean of w_c is 1. The paper gives no numbers.
+
+    Returns:
+        float64 array of the shape of `labels`.
+
+    Raises:
+        ValueError: If `labels` is not such an array, a boolean mask above all, or if a setting
+            is out of range.
+
+    Example:
+        >>> unet_weight_map(np.array([[1, 1, 0, 2, 2]])).round(2)
+        array([[ 1.  ,  1.  , 10.23,  1.  ,  1.  ]])
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597, equation 2. The paper lets the second term
+    stand on cells too; like its followers we do not, it marks separation borders.
+    """
+    w0, sigma, class_weights = _checked_settings(w0, sigma, class_weights)
+    labels = _checked_labels(labels)
+    if labels.ndim == 3:
+        maps = [unet_weight_map(image, w0, sigma, class_weights) for image in labels]
+        return np.stack(maps) if maps else np.zeros(labels.shape)
+
+    weights = _class_map(labels, class_weights)
+    reach = _reach(sigma)
+    nearest, second = _squared_distances_to_two(_small_numbers(labels), reach)
+    seam = np.flatnonzero((labels == 0) & (second <= reach**2))
+    total = np.sqrt(nearest.ravel()[seam]) + np.sqrt(second.ravel()[seam])
+    weights.ravel()[seam] += w0 * np.exp(-(total**2) / (2 * sigma**2))
+    return weights
+
+
+def separate_touching(labels):
+    """Carves the one-pixel seam of background between different cells that touch.
+
+    Two pixels touch if they are among each other's 8 neighbours and belong to different cells.
+    Along a contact one cell gives up its pixels and the other keeps them, so that afterwards
+
+    * no two cells touch;
+    * no pixel was carved without need: each one touches a pixel, still there, of another cell;
+    * a cell with at least one pixel that touched no other cell is still there.
+
+    Who gives way: pixels backed by their cell, next to one of its pixels that touches nobody, give
+    way to pixels that are not, so that a thin cell is not lost to a thick one; among equals the
+    higher label gives way to the lower. The result does not change under flips and quarter
+    turns, nor when it is separated again. A cell that is all contact, wedged between others, can
+    vanish only where there is no room for it: one of two single pixels side by side must go.
+
+    Args:
+        labels: Integers, one image `(height, width)` or a stack `(n, height, width)`: 0
+            background, each cell a number of its own, -1 outside the picture (left alone).
+
+    Returns:
+        A new array of the shape and dtype of `labels`, with 0 in the seams.
+
+    Raises:
+        ValueError: If `labels` is not such an array, a boolean mask above all.
+
+    Example:
+        >>> separate_touching(np.array([[1, 1, 1, 2, 2, 2]]))
+        array([[1, 1, 1, 0, 2, 2]])
+    """
+    labels = _checked_labels(labels)
+    padding = [(0, 0)] * (labels.ndim - 2) + [(1, 1), (1, 1)]
+    padded = np.pad(labels, padding)
+    flat = padded.ravel()
+    width = padded.shape[-1]
+    steps = np.array([y * width + x for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)])
+
+    cells = np.flatnonzero(flat > 0)
+    around = flat[cells[:, None] + steps]
+    touches = (around > 0) & (around != flat[cells, None])
+    contact = touches.any(axis=1)
+    alone = np.zeros(flat.shape, bool)
+    alone[cells[~contact]] = True
+
+    # From here on only the pixels in contact matter: one row each, their 8 neighbours as columns.
+    pixels, around, touches = cells[contact], around[contact], touches[contact]
+    neighbours = pixels[:, None] + steps
+    own = flat[pixels, None]
+    backed = np.zeros(flat.shape, bool)
+    backed[pixels] = (alone[neighbours] & (around == own)).any(axis=1)
+    as_strong = backed[neighbours] == backed[pixels, None]
+    yields = touches & np.where(as_strong, around < own, backed[pixels, None])
+
+    # A pixel stays unless it yields to one that stays. "Yields to" has no circles, so repeating
+    # the rule settles: after n rounds all pixels are right whose chain of betters is n long.
+    stays = np.ones(flat.shape, bool)
+    while True:
+        settled = ~(yields & stays[neighbours]).any(axis=1)
+        if np.array_equal(settled, stays[pixels]):
+            break
+        stays[pixels] = settled
+    return np.where(stays.reshape(padded.shape), padded, 0)[..., 1:-1, 1:-1]
+
+
+def unet_weight_map_ops(labels, w0=10.0, sigma=5.0, class_weights=None):
+    """`unet_weight_map` in `keras.ops`, for a batch; see there for the formula and the settings.
+
+    Like it, this does not separate touching cells: `separate_touching_ops` comes first.
+
+    Args:
+        labels: Tensor `(batch, height, width)` of integers below 2³¹, or of floats that hold whole
+            numbers (Keras casts the targets of a loss to float32, which holds them up to 2²⁴).
+        w0, sigma, class_weights: As in `unet_weight_map`, Python numbers.
+
+    Returns:
+        float32 tensor of the shape of `labels`, without gradient, equal to `unet_weight_map`
+        to 1e-5.
+
+    Raises:
+        ValueError: If `labels` is boolean or not of rank 3, or a setting is out of range.
+
+    Example:
+        >>> weights = unet_weight_map_ops(ops.array([[[1, 1, 0, 2, 2]]]))
+        >>> print(ops.convert_to_numpy(weights).round(2))
+        [[[ 1.    1.   10.23  1.    1.  ]]]
+    """
+    w0, sigma, class_weights = _checked_settings(w0, sigma, class_weights)
+    labels = _labels_tensor(labels)
+    weights = _class_map_ops(labels, class_weights)
+    reach = _reach(sigma)
+    if reach > 0:
+        nearest, second = nearest_two_labels(labels, reach)
+        seam = w0 * ops.exp(-ops.square(nearest + second) / (2 * sigma**2))
+        weights = weights + ops.where(labels == 0, seam, 0.0)
+    return weights
+
+
+def separate_touching_ops(labels):
+    """`separate_touching` in `keras.ops`, for a batch: the same seam, pixel for pixel.
+
+    Args:
+        labels: Tensor `(batch, height, width)` of integers below 2³¹, or of floats that hold whole
+            numbers.
+
+    Returns:
+        int32 tensor of the shape of `labels`, with 0 in the seams.
+
+    Raises:
+        ValueError: If `labels` is boolean or not of rank 3.
+
+    Example:
+        >>> separated = separate_touching_ops(ops.array([[[1, 1, 1, 2, 2, 2]]]))
+        >>> print(ops.convert_to_numpy(separated))
+        [[[1 1 1 0 2 2]]]
+    """
+    labels = _labels_tensor(labels)
+    around = _neighbours(labels)
+    touches = [(labels > 0) & (other > 0) & (other != labels) for other in around]
+    alone = (labels > 0) & ~_any(touches)
+    backed = _any([a & (o == labels) for a, o in zip(_neighbours(alone), around, strict=True)])
+    yields = [
+        t & ops.where(b == backed, other < labels, backed)
+        for t, other, b in zip(touches, around, _neighbours(backed), strict=True)
+    ]
+
+    def settle(stays, _):
+        settled = ~_any([y & s for y, s in zip(yields, _neighbours(stays), strict=True)])
+        return settled, ops.any(settled != stays)
+
+    start = (ops.ones_like(labels, dtype="bool"), ops.convert_to_tensor(True))
+    stays, _ = ops.while_loop(lambda _, changed: changed, settle, start)
+    return ops.where(stays, labels, 0)
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class UNetWeightMap(keras.layers.Layer):
+    """Weight maps of a batch of instance maps, on the device, after augmentation.
+
+    `w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))² / (2 sigma²))` on background pixels and `w_c(x)` on
+    cells, after the seam between touching cells was carved: `unet_weight_map` of
+    `separate_touching` of the labels, to 1e-5. The cost does not depend on the number of cells.
+
+    Computed in float32 under any dtype policy: half precision knows no label above 2048.
+
+    Args:
+        w0, sigma, class_weights: As in `unet_weight_map`; `UNetWeightMap(**UNET_2015)`.
+
+    Input shape: instance maps `(batch, height, width)` or `(batch, height, width, 1)`, whole
+    numbers. Pixels labelled -1, as augmentation may fill them in, weigh 0 and are no cell.
+
+    Output shape: that of the input; float32, without gradient.
+
+    Raises:
+        ValueError: If a setting is out of range, or for boolean maps and other shapes.
+
+    Example:
+        >>> weights = UNetWeightMap()(np.array([[[1, 1, 1, 2, 2, 2]]]))
+        >>> print(ops.convert_to_numpy(weights).round(2))
+        [[[ 1.    1.    1.   10.23  1.    1.  ]]]
+
+    Source: Ronneberger et al. 2015, arXiv:1505.04597, equation 2.
+    """
+
+    def __init__(self, w0=10.0, sigma=5.0, class_weights=None, **kwargs):
+        # No autocast: labels that come as floats must not be rounded to half precision.
+        super().__init__(autocast=False, **kwargs)
+        self.w0, self.sigma, self.class_weights = _checked_settings(w0, sigma, class_weights)
+
+    def call(self, labels):
+        channel = len(labels.shape) == 4 and labels.shape[-1] == 1
+        if channel:
+            labels = ops.squeeze(labels, axis=-1)
+        labels = separate_touching_ops(labels)
+        weights = unet_weight_map_ops(labels, self.w0, self.sigma, self.class_weights)
+        return ops.expand_dims(weights, axis=-1) if channel else weights
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "w0": self.w0,
+            "sigma": self.sigma,
+            "class_weights": self.class_weights,
+        }
+
+
+def _checked_settings(w0, sigma, class_weights):
+    if not 0 <= w0 < math.inf:
+        raise ValueError(f"`w0` must be finite and not negative. Received: w0={w0}")
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"`sigma` must be finite and above 0, in pixels. Received: sigma={sigma}")
+    if class_weights is None or (isinstance(class_weights, str) and class_weights == "balanced"):
+        return float(w0), float(sigma), class_weights
+    pair = isinstance(class_weights, (tuple, list)) and len(class_weights) == 2
+    if not pair or not all(0 <= weight < math.inf for weight in class_weights):
+        raise ValueError(
+            '`class_weights` must be None, "balanced", or a pair (background, cells) of finite '
+            f"weights that are not negative. Received: {class_weights!r}"
+        )
+    return float(w0), float(sigma), tuple(float(weight) for weight in class_weights)
+
+
+_BOOLEAN = (
+    "Boolean labels received. A weight map needs instance labels, a different whole number for "
+    "each cell: in a mask, cells that touch are one object and get no seam where they need it. "
+    "`skimage.measure.label` numbers the objects of a mask in which no cells touch."
+)
+
+
+def _checked_labels(labels):
+    labels = np.asarray(labels)
+    if labels.dtype == bool:
+        raise ValueError(_BOOLEAN)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"`labels` must be integers. Received: dtype {labels.dtype}")
+    if labels.ndim not in (2, 3):
+        raise ValueError(
+            "`labels` must be one image (height, width) or a stack (n, height, width). "
+            f"Received: shape {labels.shape}"
+        )
+    if labels.size and labels.min() < -1:
+        raise ValueError(
+            "`labels` must be 0 (background), a cell's number above 0, or -1 (outside the "
+            f"picture). Received: {labels.min()}"
+        )
+    return labels
+
+
+def _labels_tensor(labels):
+    labels = ops.convert_to_tensor(labels)
+    if keras.backend.standardize_dtype(labels.dtype) == "bool":
+        raise ValueError(_BOOLEAN)
+    if len(labels.shape) != 3:
+        raise ValueError(
+            "`labels` must be of shape (batch, height, width); a layer takes "
+            f"(batch, height, width, 1) too. Received: shape {tuple(labels.shape)}"
+        )
+    # Whole numbers carry no gradient: whatever is made of them is a constant in a training step.
+    return ops.cast(labels, "int32")
+
+
+def _reach(sigma):
+    """How far, in pixels, the second nearest cell can be for the seam to matter.
+
+    The nearest cell is at least 1 away. So what lies beyond the reach R adds less than
+    w0 exp(-(R + 1)² / (2 sigma²)), which is at most `_NEGLIGIBLE` times w0.
+    """
+    return max(math.ceil(sigma * math.sqrt(-2 * math.log(_NEGLIGIBLE))) - 1, 0)
+
+
+def _class_map(labels, class_weights):
+    """w_c of one image, float64; 0 outside the picture."""
+    if class_weights == "balanced":
+        counts = np.array([np.count_nonzero(labels == 0), np.count_nonzero(labels > 0)])
+        # Inverse to the share; the mean of w_c is 1 whether the image has one class or both.
+        class_weights = counts.sum() / np.maximum(np.count_nonzero(counts) * counts, 1)
+    background, cells = (1.0, 1.0) if class_weights is None else class_weights
+    return np.where(labels > 0, cells, np.where(labels == 0, background, 0.0))
+
+
+def _class_map_ops(labels, class_weights):
+    is_background = ops.cast(labels == 0, "float32")
+    is_cell = ops.cast(labels > 0, "float32")
+    if class_weights == "balanced":
+        counts = [ops.sum(x, axis=(1, 2), keepdims=True) for x in (is_background, is_cell)]
+        classes = sum(ops.cast(count > 0, "float32") for count in counts)
+        class_weights = [sum(counts) / ops.maximum(classes * count, 1.0) for count in counts]
+    background, cells = (1.0, 1.0) if class_weights is None else class_weights
+    return is_background * background + is_cell * cells
+
+
+def _small_numbers(labels):
+    """The same cells numbered from 1 on, if their numbers are too large to count up to."""
+    if labels.size == 0 or labels.max() <= labels.size:
+        return labels.astype(np.int32)
+    numbers, ranks = np.unique(labels, return_inverse=True)
+    return (ranks + 1 - np.searchsorted(numbers, 1)).astype(np.int32)
+
+
+def _squared_distances_to_two(labels, reach):
+    """Squared distances to the nearest and second nearest cell, int32, exact up to `reach`."""
+    nearest = np.full(labels.shape, np.iinfo(np.int32).max, np.int32)
+    second = nearest.copy()
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
+        squared = _squared_distance(labels[window] == label)
+        # Two running minima, not a sorted stack: no memory per cell, and ties need no care.
+        first, other = nearest[window], second[window]
+        np.minimum(other, np.maximum(first, squared), out=other)
+        np.minimum(first, squared, out=first)
+    return nearest, second
+
+
+def _squared_distance(cell):
+    # The coordinates of the nearest pixel of the cell give its squared distance in whole numbers,
+    # at half the memory and without the roots of SciPy's own distances.
+    rows, columns = ndimage.distance_transform_edt(
+        ~cell, return_distances=False, return_indices=True
+    )
+    rows -= np.arange(cell.shape[0], dtype=rows.dtype)[:, None]
+    columns -= np.arange(cell.shape[1], dtype=columns.dtype)
+    rows *= rows
+    columns *= columns
+    return np.add(rows, columns, out=rows)
+
+
+def _neighbours(x):
+    """The 8 neighbours of every pixel, 0 beyond the edge: 8 tensors of the shape of `x`."""
+    padded = ops.pad(x, ((0, 0), (1, 1), (1, 1)))
+    cuts = (slice(None, -2), slice(1, -1), slice(2, None))
+    pairs = itertools.product(cuts, cuts)
+    return [
+        padded[:, rows, columns] for rows, columns in pairs if (rows, columns) != (cuts[1],) * 2
+    ]
+
+
+def _any(masks):
+    return functools.reduce(ops.logical_or, masks)
