@@ -1,0 +1,26 @@
+"""Segmentation losses: derived, implemented once and right, compared.
+
+`from segloss_ref import DiceLoss`, pass it to `model.compile`, give it logits with
+`from_logits=True`. The book derives every loss.
+"""
+
+from segloss_ref import losses
+from segloss_ref.losses import *  # noqa: F403
+from segloss_ref.weight_maps import (
+    UNET_2015,
+    UNET_2019,
+    UNetWeightMap,
+    separate_touching,
+    unet_weight_map,
+)
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    *losses.__all__,
+    "UNET_2015",
+    "UNET_2019",
+    "UNetWeightMap",
+    "separate_touching",
+    "unet_weight_map",
+]

@@ -1,0 +1,141 @@
+"""The figure styles that more than one chapter uses.
+
+Figures have no background of their own and grey letters that read on white and on black, because
+a page may be light or dark. Curves differ in dash and marker as well as in colour.
+"""
+
+import itertools
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+
+WIDTH = 7.0  # inches: the width of the text column
+GREY = "#777777"  # contrast 4.5 on white, 4.0 on the dark page
+
+# Okabe and Ito's colours that show on white and on black, each with a dash of its own.
+_COLOURS = ("#0d7ec2", "#d55e00", "#0a9e73", "#c56799", "#b08a00")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v")
+
+
+def use_style():
+    """Sets the book's style for all figures of a notebook."""
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (WIDTH, 2.6),
+            "figure.dpi": 160,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "axes.prop_cycle": cycler(color=_COLOURS) + cycler(linestyle=_DASHES),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "grid.color": GREY,
+            "lines.linewidth": 1.8,
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "legend.frameon": False,
+            "image.cmap": "gray",
+            "image.interpolation": "nearest",
+            **dict.fromkeys(
+                ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"),
+                GREY,
+            ),
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return  # outside a notebook
+    # All figures are exactly as wide as the column: cropping each would scale its letters.
+    set_matplotlib_formats("png", bbox_inches=None)
+
+
+def images(pictures, titles, *, height=2.0, columns=None, **imshow):
+    """Pictures side by side, without axes; the figure and its axes are returned.
+
+    Args:
+        pictures: arrays `(h, w)`, `(h, w, 1)` or `(h, w, 3)`.
+        titles: one for each.
+        height: of a row, in inches.
+        columns: pictures in a row; all of them by default.
+        **imshow: for matplotlib's `imshow`, such as `vmin`, `vmax`, `cmap`.
+    """
+    columns = columns or len(pictures)
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height * rows), squeeze=False)
+    for ax, picture, title in itertools.zip_longest(axes.flat, pictures, titles):
+        ax.axis("off")
+        if picture is not None:
+            ax.imshow(np.squeeze(picture), **imshow)
+            ax.set_title(title)
+    return figure, list(axes.flat)
+
+
+def outline(ax, labels, colour=_COLOURS[1]):
+    """Draws the outline of each object of a mask or an instance map over a picture."""
+    for label in np.unique(labels[labels > 0]):
+        inside = np.pad(np.asarray(labels == label, float), 1)
+        ax.contour(
+            np.arange(-1, inside.shape[1] - 1),
+            np.arange(-1, inside.shape[0] - 1),
+            inside,
+            levels=[0.5],
+            colors=[colour],
+            linewidths=0.9,
+        )
+
+
+def errors(ax, truth, predicted):
+    """Shows a prediction against the truth in four greys and colours.
+
+    Right foreground is light, right background dark; what was missed is orange and hatched,
+    what was made up is blue and dotted, so that the two differ without colour.
+    """
+    truth, predicted = np.asarray(truth, bool), np.asarray(predicted, bool)
+    picture = np.where((truth & predicted)[..., None], 0.85, 0.25) * np.ones(3)
+    extent = (-0.5, truth.shape[1] - 0.5, truth.shape[0] - 0.5, -0.5)
+    for wrong, colour, hatch in (
+        (truth & ~predicted, _COLOURS[1], "/" * 6),
+        (predicted & ~truth, _COLOURS[0], "." * 6),
+    ):
+        picture[wrong] = matplotlib.colors.to_rgb(colour)
+        if wrong.any():
+            # A contour runs between the centres of pixels; on eight times as many it is exact.
+            fine = np.kron(wrong, np.ones((8, 8)))
+            levels = dict(levels=[0.5, 1.5], colors="none", hatches=[hatch])
+            ax.contourf(fine, extent=extent, origin="upper", zorder=2, **levels)
+    ax.imshow(picture, extent=extent)
+    ax.axis("off")
+
+
+def value_and_gradient(curves, x, *, xlabel="logit z", ylabel="loss", gradients=None):
+    """Two panels: curves of a loss, and of its derivative, over the same axis.
+
+    Args:
+        curves: a dict from label to values at `x`.
+        x: where they were taken.
+        xlabel, ylabel: names of the axes.
+        gradients: a dict like `curves`; central differences of the curves by default.
+    """
+    gradients = gradients or {name: np.gradient(v, x) for name, v in curves.items()}
+    figure, (left, right) = plt.subplots(1, 2)
+    for name in curves:
+        left.plot(x, curves[name], label=name)
+        right.plot(x, gradients[name], label=name)
+    left.set(xlabel=xlabel, ylabel=ylabel)
+    right.set(xlabel=xlabel, ylabel=f"derivative of the {ylabel}")
+    left.legend()
+    return figure, (left, right)
+
+
+def learning_curves(history, ax, *, x="step", y="validation_dice"):
+    """One curve for each run of a table with the columns `run`, `x` and `y`."""
+    for (name, rows), marker in zip(history.groupby("run", sort=False), itertools.cycle(_MARKERS)):
+        ax.plot(rows[x], rows[y], marker=marker, markersize=4, label=name)
+    ax.set(xlabel=x, ylabel=y.replace("_", " "))
