@@ -46,6 +46,10 @@ class SegmentationLoss(keras.losses.Loss):
 
     #: What `y_true` holds: a "mask", or "instances" (an instance map).
     truth = "mask"
+    #: Which classes it takes: one, several with one softmax, several with a sigmoid each.
+    takes = ("binary", "exclusive", "independent")
+    #: The numbers of spatial dimensions that it takes.
+    dimensions = (2, 3)
 
     def __init__(
         self,

@@ -7,9 +7,34 @@ from segloss_ref.losses.base import PixelLoss
 from segloss_ref.losses.settings import check_number
 
 
-def binary_cross_entropy(y, log_p, log_not_p, positive=1.0, negative=1.0):
-    """`-b1 y log p - b0 (1 - y) log(1 - p)`, element by element; b1, b0: `positive`, `negative`."""
-    return -positive * y * log_p - negative * (1 - y) * log_not_p
+class TrueClassLoss(PixelLoss):
+    """Base of losses that charge a pixel for the probability of its true class; mean over pixels.
+
+    With c the cost of a probability: `y c(p) + (1 - y) c(1 - p)` for one class; the mean of these
+    over independent classes; `Σ_c y_c c(p_c)` for exclusive ones. The cost is `-log p` here, which
+    makes it cross-entropy, binary or categorical as the classes are.
+
+    Args:
+        **kwargs: the arguments of every loss, see `SegmentationLoss`.
+    """
+
+    def cost(self, log_p, log_not_p):
+        """c(p), element by element, from log p and log(1 - p), both of which are finite."""
+        return -log_p
+
+    def class_factors(self, batch):
+        """Factors of the terms with y and with 1 - y: numbers, or something for each class."""
+        return 1.0, 1.0
+
+    def pixel_values(self, batch):
+        prediction = batch.prediction
+        log_p, log_not_p = prediction.log_p, prediction.log_not_p
+        positive, negative = self.class_factors(batch)
+        values = positive * batch.y * self.cost(log_p, log_not_p)
+        if prediction.softmax:
+            return ops.sum(values, axis=-1, keepdims=True)
+        values = values + negative * (1 - batch.y) * self.cost(log_not_p, log_p)
+        return ops.mean(values, axis=-1, keepdims=True)
 
 
 def background_share(y, weight):
@@ -19,7 +44,7 @@ def background_share(y, weight):
 
 
 @keras.saving.register_keras_serializable(package="segloss_ref")
-class BinaryCrossEntropyLoss(PixelLoss):
+class BinaryCrossEntropyLoss(TrueClassLoss):
     """Binary cross-entropy: minus the log-likelihood of Bernoulli pixels.
 
     Formula: `-y log p - (1 - y) log(1 - p)`, mean over pixels and, with `multilabel=True`, over
@@ -42,24 +67,10 @@ class BinaryCrossEntropyLoss(PixelLoss):
         back to the logits behind a sigmoid layer on TensorFlow; here they are what they are.
     """
 
+    takes = ("binary", "independent")
+
     def __init__(self, *, name="binary_cross_entropy", **kwargs):
         super().__init__(name=name, **kwargs)
-
-    def class_factors(self, batch):
-        """Weights of the positive and of the negative term."""
-        return 1.0, 1.0
-
-    def pixel_values(self, batch):
-        if batch.prediction.softmax:
-            raise ValueError(
-                f"`{type(self).__name__}` takes one class, or independent ones with "
-                f"`multilabel=True`. Received: {batch.y.shape[-1]} exclusive classes."
-            )
-        positive, negative = self.class_factors(batch)
-        values = binary_cross_entropy(
-            batch.y, batch.prediction.log_p, batch.prediction.log_not_p, positive, negative
-        )
-        return ops.mean(values, axis=-1, keepdims=True)
 
 
 @keras.saving.register_keras_serializable(package="segloss_ref")

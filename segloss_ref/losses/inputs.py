@@ -17,7 +17,8 @@ class Batch(NamedTuple):
 
     `y` and `prediction` hold `(regions, pixels, classes)`; `weight` and `valid` `(regions, pixels,
     1)`. A region is what sums run over: an image, or the whole batch. `valid` is 0 at ignored
-    pixels; `weight` is `valid` times the pixel weights; `image_weight` is `(regions,)`.
+    pixels; `weight` is `valid` times the pixel weights; `image_weight` is `(regions,)`. `grid` is
+    `(images, *spatial)`.
     """
 
     y: object
@@ -25,6 +26,16 @@ class Batch(NamedTuple):
     weight: object
     valid: object
     image_weight: object
+    grid: tuple
+
+    def on_grid(self, x):
+        """`(regions, pixels, channels)` as `(images, *spatial, channels)`, where pixels have a
+        place: for losses that look at neighbours and distances."""
+        return ops.reshape(x, (*self.grid, x.shape[-1]))
+
+    def in_regions(self, x):
+        """Back from the grid to the form that sums are written for."""
+        return ops.reshape(x, (ops.shape(self.y)[0], -1, x.shape[-1]))
 
 
 class Prediction:
@@ -56,9 +67,10 @@ class Prediction:
 
     @property
     def log_not_p(self):
-        """For independent classes only: no loss needs it of a softmax."""
         if not self.from_logits:
             return _safe_log(1 - self.values)
+        if self.softmax:
+            return _log_not_softmax(self.values)
         return -ops.softplus(self.values)  # 1 - sigmoid(z) = sigmoid(-z)
 
 
@@ -66,12 +78,30 @@ def _safe_log(x):
     return ops.log(ops.maximum(x, keras.config.epsilon()))
 
 
+def _log_not_softmax(z):
+    """log(1 - softmax(z)), where `1 - p` is what the other classes have.
+
+    That difference is exact enough for all classes but the most probable one, whose p may round
+    to 1; its rest is summed from the others instead, in log space.
+    """
+    z = z - ops.stop_gradient(ops.max(z, axis=-1, keepdims=True))  # large logits cancel exactly
+    is_top = ops.one_hot(ops.argmax(z, axis=-1), z.shape[-1], dtype="bool")
+    others = ops.where(is_top, ops.cast(float("-inf"), z.dtype), z)
+    rest = ops.logsumexp(others, axis=-1, keepdims=True) - ops.logsumexp(z, axis=-1, keepdims=True)
+    p = ops.where(is_top, ops.zeros_like(z), ops.softmax(z, axis=-1))
+    return ops.where(is_top, rest, ops.log1p(-p))
+
+
 def as_batch(y_true, y_pred, sample_weight, ignore_class, *, loss):
     """Checks one call of `loss` and returns it as a `Batch`. No shape is ever broadcast."""
+    values = y_true if isinstance(y_true, np.ndarray) else None  # a graph has none to look at
     y_pred = ops.convert_to_tensor(y_pred)
     y_true = ops.convert_to_tensor(y_true)
     check_prediction(y_pred)
     is_map = is_class_map(y_true, y_pred)
+    _check_taken(loss, y_pred)
+    if is_map and values is not None:
+        _check_labels(values if ignore_class is None else values[values != ignore_class], y_pred)
     dtype = loss.compute_dtype
 
     valid = _valid_pixels(y_true, is_map, ignore_class)
@@ -105,8 +135,8 @@ def as_batch(y_true, y_pred, sample_weight, ignore_class, *, loss):
         keep = weight > 0
         y = ops.where(keep, y, ops.zeros_like(y))
         values = ops.where(keep, values, ops.zeros_like(values))
-    softmax = classes > 1 and not loss.multilabel
-    return Batch(y, Prediction(values, loss.from_logits, softmax), weight, valid, image_weight)
+    prediction = Prediction(values, loss.from_logits, kind_of(loss, y_pred) == "exclusive")
+    return Batch(y, prediction, weight, valid, image_weight, tuple(shape[:-1]))
 
 
 def check_prediction(y_pred):
@@ -121,6 +151,35 @@ def check_prediction(y_pred):
         raise ValueError(
             "`y_pred` must have the shape (batch, height, width, classes) or (batch, depth, "
             f"height, width, classes). Received: y_pred.shape={shape_of(y_pred)}"
+        )
+
+
+_KINDS = {
+    "binary": "one class",
+    "exclusive": "several exclusive classes",
+    "independent": "several independent classes (`multilabel=True`)",
+}
+
+
+def kind_of(loss, y_pred):
+    """What the classes of a prediction are: "binary", "exclusive" or "independent"."""
+    if y_pred.shape[-1] == 1:
+        return "binary"
+    return "independent" if loss.multilabel else "exclusive"
+
+
+def _check_taken(loss, y_pred):
+    name, kind, dimensions = type(loss).__name__, kind_of(loss, y_pred), len(y_pred.shape) - 2
+    if kind not in loss.takes:
+        allowed = ", or ".join(_KINDS[taken] for taken in loss.takes)
+        raise ValueError(
+            f"`{name}` takes {allowed}. Received: {_KINDS[kind]}, y_pred.shape={shape_of(y_pred)}"
+        )
+    if dimensions not in loss.dimensions:
+        allowed = " or ".join(map(str, loss.dimensions))
+        raise ValueError(
+            f"`{name}` takes images of {allowed} spatial dimensions. "
+            f"Received: y_pred.shape={shape_of(y_pred)}"
         )
 
 
@@ -247,12 +306,9 @@ def check_batch(
         if weight is not None:
             _check_weight(ops.convert_to_numpy(weight))
     classes = pred.shape[-1]
+    if is_map:
+        _check_labels(truth, y_pred)
     low, high = (truth.min(), truth.max()) if truth.size else (0, 0)
-    if is_map and (low < 0 or high >= classes):
-        raise ValueError(
-            f"A class map for {classes} classes must hold 0 to {classes - 1}. Received: values "
-            f"from {low} to {high}. Leave a label for unlabelled pixels out with `ignore_class`."
-        )
     if not is_map and (low < 0 or high > 1):
         advice = " Divide a mask stored as 0 and 255 by 255." if high == 255 else ""
         raise ValueError(
@@ -270,6 +326,16 @@ def check_batch(
             "The probabilities of a pixel's classes must sum to 1. Received: sums from "
             f"{pred.sum(axis=-1).min():.4g} to {pred.sum(axis=-1).max():.4g}. "
             "For independent classes say `multilabel=True`."
+        )
+
+
+def _check_labels(labels, y_pred):
+    classes = y_pred.shape[-1]
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(
+            f"A class map for {classes} classes must hold 0 to {classes - 1}. Received: values "
+            f"from {labels.min()} to {labels.max()}. Leave a label for unlabelled pixels out with "
+            "`ignore_class`."
         )
 
 

@@ -1,12 +1,18 @@
 """All losses under test: one row per loss and setting, from the family's own table."""
 
+import cases_boundary
+import cases_compound
 import cases_distribution
 import cases_region
+import numpy as np
+import oracles
 import pytest
 
 CASES = {
     **cases_distribution.CASES,
     **cases_region.CASES,
+    **cases_boundary.CASES,
+    **cases_compound.CASES,
 }
 
 
@@ -15,12 +21,48 @@ def which(condition=lambda case: True):
     return pytest.mark.parametrize("case", [n for n, case in CASES.items() if condition(case)])
 
 
+def which_and_kind(condition=lambda case: True):
+    """The same over pairs of a case and a kind of classes that its loss takes."""
+    pairs = [(n, kind) for n, c in CASES.items() if condition(c) for kind in c.loss.takes]
+    return pytest.mark.parametrize(("case", "kind"), pairs)
+
+
 every_case = which()
+every_case_and_kind = which_and_kind()
 
 
-def make(case, **kwargs):
-    return CASES[case].loss(**CASES[case].settings, **kwargs)
+def make(case, kind=None, **kwargs):
+    """The loss of a case; for independent classes if `kind` says so."""
+    if (kind or main_kind(case)) == "independent":
+        kwargs = {"multilabel": True, **kwargs}
+    return CASES[case].loss(**{**CASES[case].settings, **kwargs})
 
 
-def oracle(case):
-    return CASES[case].oracle
+def main_kind(case):
+    """The first kind of classes that a loss takes: what tests of one kind run with."""
+    return CASES[case].loss.takes[0]
+
+
+def spatial_of(case):
+    """Small images of each number of dimensions that the loss takes."""
+    return [{2: (5, 7), 3: (3, 4, 5)}[n] for n in CASES[case].loss.dimensions]
+
+
+def classes_of(kind):
+    return 1 if kind == "binary" else 3
+
+
+def draw(rng, case, leading, kind=None, soft=False):
+    """Truth and logits for images of shape `leading`, `(n, *spatial)`."""
+    kind = kind or main_kind(case)
+    shape = (*leading, classes_of(kind))
+    z = rng.normal(size=shape) * 2
+    if kind == "exclusive":
+        y = oracles.softmax(rng.normal(size=shape) * 2)
+        return (y if soft else np.eye(3)[y.argmax(axis=-1)]), z
+    return (rng.random(shape) if soft else (rng.random(shape) > 0.6).astype(float)), z
+
+
+def activate(kind, z):
+    """Probabilities of logits."""
+    return oracles.softmax(z) if kind == "exclusive" else oracles.sigmoid(z)

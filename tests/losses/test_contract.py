@@ -2,79 +2,94 @@
 
 import keras
 import numpy as np
-import oracles
 import pytest
 import tensorflow as tf
-from cases import CASES, every_case, make, oracle, which
+from cases import (
+    CASES,
+    activate,
+    classes_of,
+    draw,
+    every_case,
+    every_case_and_kind,
+    main_kind,
+    make,
+    spatial_of,
+    which,
+    which_and_kind,
+)
 
 import segloss_ref as sl
-
-
-def draw(rng, shape, soft=False):
-    y = rng.random(shape) if soft else (rng.random(shape) > 0.6).astype(float)
-    return y, rng.normal(size=shape) * 2
 
 
 def value(loss, *args):
     return np.asarray(loss(*args))
 
 
+def image(case, side=6):
+    """The shape of a small image that the loss takes."""
+    return (side,) * CASES[case].loss.dimensions[0]
+
+
 def sample_weight_of(weights, rng, shape):
     return {"image": rng.random(shape[:1]), "pixel": rng.random(shape[:-1]), None: None}[weights]
 
 
-@every_case
+@every_case_and_kind
 @pytest.mark.parametrize("weights", [None, "image", "pixel"])
-@pytest.mark.parametrize("from_logits", [False, True])
-def test_equals_oracle(case, weights, from_logits, rng):
-    for spatial in ((5, 7), (3, 4, 5)):
+def test_equals_oracle(case, kind, weights, rng):
+    for spatial in spatial_of(case):
         for soft in (False, True)[: 1 + CASES[case].soft]:
-            if len(spatial) in CASES[case].dimensions:
-                check_against_oracle(case, weights, from_logits, (3, *spatial, 1), soft, rng)
+            for from_logits in (False, True):
+                check_against_oracle(case, kind, weights, from_logits, (3, *spatial), soft, rng)
 
 
-def check_against_oracle(case, weights, from_logits, shape, soft, rng):
-    y, z = draw(rng, shape, soft)
-    p = oracles.sigmoid(z)
-    w = sample_weight_of(weights, rng, shape)
-    loss = make(case, from_logits=from_logits, dtype="float64", reduction=None)
-    pixel = w if weights == "pixel" else np.ones(shape[:-1])
-    want = np.array([oracle(case)(y[i, ..., 0], p[i, ..., 0], pixel[i]) for i in range(3)])
+def check_against_oracle(case, kind, weights, from_logits, leading, soft, rng):
+    y, z = draw(rng, case, leading, kind, soft)
+    p = activate(kind, z)
+    w = sample_weight_of(weights, rng, y.shape)
+    loss = make(case, kind, from_logits=from_logits, dtype="float64", reduction=None)
+    pixel = w if weights == "pixel" else np.ones(leading)
+    want = np.array([CASES[case].value(kind, y[i], p[i], pixel[i]) for i in range(3)])
     if weights == "image":
         want = want * w
     got = value(loss, y, z if from_logits else p, w)
     np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
 
 
-@which(lambda case: case.permutable)
+@which_and_kind(lambda case: case.permutable)
 @pytest.mark.parametrize("weights", [None, "image", "pixel"])
-def test_per_batch_is_one_large_image(case, weights, rng):
+def test_per_batch_is_one_large_image(case, kind, weights, rng):
     """Sums over the batch are the sums over its images set side by side."""
-    y, z = draw(rng, (3, 4, 5, 1))
+    y, z = draw(rng, case, (3, 4, 5), kind)
     w = sample_weight_of(weights, rng, y.shape)
     pixel = np.ones((3, 4, 5))
     if w is not None:
         pixel = pixel * w.reshape(3, *w.shape[1:] or (1, 1))
-    want = oracle(case)(y.ravel(), oracles.sigmoid(z).ravel(), pixel.ravel())
-    got = value(make(case, per="batch", from_logits=True, reduction=None, dtype="float64"), y, z, w)
+    one = [a.reshape(60, -1) for a in (y, activate(kind, z))]
+    want = CASES[case].value(kind, *one, pixel.ravel())
+    options = {"per": "batch", "from_logits": True, "reduction": None, "dtype": "float64"}
+    got = value(make(case, kind, **options), y, z, w)
     np.testing.assert_allclose(got, np.full(3, want), rtol=1e-11)
 
 
-@which(lambda case: case.smooth_gradient)
-def test_gradient_equals_central_differences(case, rng):
-    y, z = draw(rng, (2, 3, 4, 1), soft=CASES[case].soft)
-    w = rng.random((2, 3, 4))
-    loss = make(case, from_logits=True, dtype="float64")
+@which_and_kind(lambda case: case.smooth_gradient)
+def test_gradient_equals_central_differences(case, kind, rng):
+    leading = (2, *(3, 4, 2)[: CASES[case].loss.dimensions[0]])
+    y, z = draw(rng, case, leading, kind, soft=CASES[case].soft)
+    w = rng.random(leading)
+    loss = make(case, kind, from_logits=True, dtype="float64")
     logits = tf.Variable(z)
     with tf.GradientTape() as tape:
         result = loss(y, logits, w)
     got = tape.gradient(result, logits).numpy()
     step, want = 1e-6, np.zeros_like(z)
+    compiled = tf.function(loss)  # the differences take two calls for each logit
     for i in np.ndindex(z.shape):
         up, down = z.copy(), z.copy()
         up[i] += step
         down[i] -= step
-        want[i] = (value(loss, y, up, w) - value(loss, y, down, w)) / (2 * step)
+        ahead, behind = (float(compiled(y, tf.constant(a), w)) for a in (up, down))
+        want[i] = (ahead - behind) / (2 * step)
     # Central differences are good to step² and to rounding over step, about 1e-10 here.
     np.testing.assert_allclose(got, want, atol=2e-9)
     assert np.abs(want).max() > 1e-4
@@ -89,16 +104,26 @@ def one_pixel(shape):
 EXTREMES = {"empty truth": np.zeros, "full truth": np.ones, "one pixel": one_pixel}
 
 
-@every_case
+def extreme(truth, kind, leading):
+    """An extreme mask; where classes exclude each other, the last one has its pixels."""
+    y = EXTREMES[truth](leading)
+    if kind == "exclusive":
+        return np.eye(3)[2 * y.astype(int)]
+    return np.repeat(y[..., None], classes_of(kind), axis=-1)
+
+
+@every_case_and_kind
 @pytest.mark.parametrize("truth", EXTREMES)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_finite_at_the_extremes(case, truth, dtype):
+def test_finite_at_the_extremes(case, kind, truth, dtype):
     for side in (1, 8):
-        y = EXTREMES[truth]((2, *(side,) * CASES[case].dimensions[0], 1))
+        y = extreme(truth, kind, (2, *image(case, side)))
+        sides = np.where(np.arange(y.shape[-1]) < y.shape[-1] - 1, -1.0, 1.0) * np.ones(y.shape)
         for logit in (-1e4, -100.0, 0.0, 100.0, 1e4):
-            z = tf.cast(tf.fill(y.shape, logit), dtype)
-            check_finite(make(case, from_logits=True), y, z)
-            check_finite(make(case), y, tf.cast(tf.sigmoid(tf.cast(z, "float32")), dtype))
+            z = tf.cast(logit * sides, dtype)
+            check_finite(make(case, kind, from_logits=True), y, z)
+            p = activate(kind, np.clip(logit * sides, -700, 700))
+            check_finite(make(case, kind), y, tf.cast(p, dtype))
 
 
 def check_finite(loss, y, x):
@@ -111,11 +136,16 @@ def check_finite(loss, y, x):
     assert np.isfinite(tf.cast(gradient, "float32").numpy()).all(), f"at {x.numpy().flat[0]}"
 
 
-@every_case
+@which(lambda case: 2 in case.loss.dimensions)
 def test_half_precision_sums_do_not_overflow(case):
     """512² ones sum to 262144; float16 ends at 65504."""
-    y = np.zeros((1, 512, 512, 1), "float32")
-    y[:, :300] = 1
+    labels = np.zeros((1, 512, 512), int)
+    labels[:, :300] = 1
+    if main_kind(case) == "exclusive":
+        y = np.eye(3, dtype="float32")[2 * labels]
+    else:
+        classes = classes_of(main_kind(case))
+        y = np.repeat(labels[..., None], classes, axis=-1).astype("float32")
     z = np.where(y > 0, 3, -3).astype("float16")
     want = value(make(case, from_logits=True), y, z.astype("float32"))
     assert value(make(case, from_logits=True), y, z) == pytest.approx(want, rel=1e-6)
@@ -124,13 +154,13 @@ def test_half_precision_sums_do_not_overflow(case):
     assert float(half) == pytest.approx(float(want), rel=2e-3)
 
 
-@every_case
+@every_case_and_kind
 @pytest.mark.parametrize("held", [np.nan, np.inf, 255.0])
-def test_weight_zero_removes_a_pixel_whatever_it_holds(case, held, rng):
-    y, z = draw(rng, (2, 4, 4, 1))
-    w = np.ones((2, 4, 4))
+def test_weight_zero_removes_a_pixel_whatever_it_holds(case, kind, held, rng):
+    y, z = draw(rng, case, (2, *image(case, 4)), kind)
+    w = np.ones(y.shape[:-1])
     w[:, 0, 0] = 0
-    loss = make(case, from_logits=True, dtype="float64")
+    loss = make(case, kind, from_logits=True, dtype="float64")
     want = value(loss, y, z, w)
     y[:, 0, 0], z[:, 0, 0] = held, -held
     logits = tf.Variable(z)
@@ -141,31 +171,38 @@ def test_weight_zero_removes_a_pixel_whatever_it_holds(case, held, rng):
     assert np.isfinite(gradient).all() and (gradient[:, 0, 0] == 0).all()
 
 
-@every_case
+@which(lambda case: case.loss.takes != ("independent",))
 def test_ignored_pixels_count_nowhere(case, rng):
-    y, z = draw(rng, (2, 4, 4, 1))
-    y[:, 2:] = 255
+    """They are not even neighbours: the picture might as well end there."""
+    y, z = draw(rng, case, (2, *image(case, 4)))
+    if main_kind(case) == "exclusive":
+        y = y.argmax(axis=-1).astype(float)
+        truths = [y.astype("int32"), y.astype("uint8")]
+    else:
+        truths = [y, y.astype("uint8")]
+    weights = rng.random(z.shape[:-1])
     loss = make(case, from_logits=True, ignore_class=255, dtype="float64")
-    want = value(make(case, from_logits=True, dtype="float64"), y[:, :2], z[:, :2])
-    assert value(loss, y, z) == pytest.approx(want, rel=1e-14)
-    assert value(loss, y.astype("uint8"), z) == pytest.approx(want, rel=1e-14)
-    weights = rng.random((2, 4, 4))
-    half = value(make(case, from_logits=True, dtype="float64"), y[:, :2], z[:, :2], weights[:, :2])
-    assert value(loss, y, z, weights) == pytest.approx(half, rel=1e-14)
+    whole = make(case, from_logits=True, dtype="float64")
+    for y in truths:
+        want = value(whole, y[:, :2], z[:, :2])
+        weighted = value(whole, y[:, :2], z[:, :2], weights[:, :2])
+        ignored = y.copy()
+        ignored[:, 2:] = 255
+        assert value(loss, ignored, z) == pytest.approx(want, rel=1e-14)
+        assert value(loss, ignored, z, weights) == pytest.approx(weighted, rel=1e-14)
 
 
 @every_case
 def test_all_pixels_weight_zero_is_zero(case, rng):
-    y, z = draw(rng, (2, 4, 4, 1))
+    y, z = draw(rng, case, (2, *image(case, 4)))
     for reduction in ("sum_over_batch_size", "mean_with_sample_weight"):
-        assert (
-            value(make(case, from_logits=True, reduction=reduction), y, z, np.zeros((2, 4, 4))) == 0
-        )
+        loss = make(case, from_logits=True, reduction=reduction)
+        assert value(loss, y, z, np.zeros(y.shape[:-1])) == 0
 
 
 @every_case
 def test_reductions(case, rng):
-    y, z = draw(rng, (3, 4, 4, 1))
+    y, z = draw(rng, case, (3, *image(case, 4)))
     w = np.array([1.0, 2.0, 5.0])
     each = value(make(case, reduction=None, from_logits=True), y, z)
     assert each.shape == (3,)
@@ -200,9 +237,24 @@ def test_wrong_shapes_are_refused_with_both_named(case, shapes):
 
 
 @every_case
+def test_what_a_loss_does_not_take_is_refused(case):
+    loss = CASES[case].loss
+    for kind in {"binary", "exclusive", "independent"} - set(loss.takes):
+        y = np.ones((2, *image(case, 4), classes_of(kind)))
+        with pytest.raises(
+            ValueError, match=f"`{loss.__name__}` takes .* Received: .*{y.shape[0]}"
+        ):
+            make(case, kind)(y, y)
+    for dimensions in {2, 3} - set(loss.dimensions):
+        y = np.ones((2, *(4,) * dimensions, classes_of(main_kind(case))))
+        with pytest.raises(ValueError, match="spatial dimensions"):
+            make(case)(y, y)
+
+
+@every_case
 @pytest.mark.parametrize("shape", [(), (1,), (2, 1), (2, 1, 1), (4, 4), (2, 4, 4, 2), (1, 4, 4)])
 def test_wrong_weight_shapes_are_refused(case, shape):
-    y = np.ones((2, 4, 4, 1))
+    y = np.ones((2, *image(case, 4), classes_of(main_kind(case))))
     with pytest.raises(ValueError, match="one value per image"):
         make(case)(y, y, np.ones(shape))
 
@@ -210,9 +262,20 @@ def test_wrong_weight_shapes_are_refused(case, shape):
 @every_case
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
 def test_integer_predictions_are_refused(case, dtype):
-    y = np.ones((2, 4, 4, 1))
+    y = np.ones((2, *image(case, 4), classes_of(main_kind(case))))
     with pytest.raises(ValueError, match="floating-point"):
         make(case)(y, y.astype(dtype))
+
+
+@which(lambda case: "exclusive" in case.loss.takes)
+def test_labels_beyond_the_classes_are_refused(case):
+    """At once where there are values to look at; a compiled graph needs `check_batch`."""
+    z = np.zeros((2, *image(case, 4), 3))
+    labels = np.full(z.shape[:-1], 3)
+    for call in (make(case, "exclusive", from_logits=True), sl.check_batch):
+        with pytest.raises(ValueError, match=r"must hold 0 to 2.*Received: values from 3 to 3"):
+            call(labels, z)
+    make(case, "exclusive", from_logits=True, ignore_class=3)(labels, z)
 
 
 BAD_SETTINGS = {
@@ -237,25 +300,17 @@ def test_unknown_option_is_refused(case):
         make(case, smoothing=1)
 
 
-@pytest.mark.parametrize(
-    ("make_loss", "named"),
-    [
-        (lambda: sl.DiceLoss(smooth=0), "smooth"),
-        (lambda: sl.DiceLoss(smooth=-1), "smooth"),
-        (lambda: sl.DiceLoss(smooth=True), "smooth"),
-        (lambda: sl.DiceLoss(squared=2), "squared"),
-        (lambda: sl.DiceLoss(class_weights=[1, -1]), "class_weights"),
-        (lambda: sl.DiceLoss(class_weights=[0, 0]), "class_weights"),
-        (lambda: sl.DiceLoss(class_weights=2.0), "class_weights"),
-        (lambda: sl.DiceLoss(include_background="no"), "include_background"),
-        (lambda: sl.WeightedBinaryCrossEntropyLoss(0), "beta"),
-        (lambda: sl.WeightedBinaryCrossEntropyLoss(float("nan")), "beta"),
-        (lambda: sl.BalancedBinaryCrossEntropyLoss(1.5), "beta"),
-    ],
-)
-def test_bad_values_say_what_came_and_what_is_allowed(make_loss, named):
-    with pytest.raises(ValueError, match=rf"`{named}.*`? must .*Received"):
-        make_loss()
+@every_case
+@pytest.mark.parametrize("bad", ["1", float("nan"), float("inf"), -1.0, True])
+def test_bad_numbers_say_what_came_and_what_is_allowed(case, bad):
+    """Every setting that is a number in a loss's configuration is checked."""
+    loss = make(case)
+    numbers = [k for k, v in loss.get_config().items() if type(v) is float]
+    for name in numbers:
+        if bad == -1.0 and name in CASES[case].may_be_negative:
+            continue
+        with pytest.raises(ValueError, match=rf"`{name}.*`? must .*Received"):
+            make(case, **{name: bad})
 
 
 @every_case
@@ -276,12 +331,22 @@ def test_config_round_trip_keeps_every_setting(case):
     assert type(again) is type(loss) and again.get_config() == config
 
 
+def tiny_model(case):
+    keras.utils.set_random_seed(3)
+    dimensions = CASES[case].loss.dimensions[0]
+    convolution = {2: keras.layers.Conv2D, 3: keras.layers.Conv3D}[dimensions]
+    classes = classes_of(main_kind(case))
+    return keras.Sequential(
+        [keras.Input((*(None,) * dimensions, 1)), convolution(classes, 3, padding="same")]
+    )
+
+
 @every_case
 def test_saved_and_loaded_inside_a_model(case, rng, tmp_path):
-    y, _ = draw(rng, (4, 6, 6, 1))
-    x = rng.random((4, 6, 6, 1))
-    model = tiny_model()
-    model.compile(loss=make(case, from_logits=True))
+    y, _ = draw(rng, case, (4, *image(case)))
+    x = rng.random((*y.shape[:-1], 1))
+    model = tiny_model(case)
+    model.compile(loss=make(case, from_logits=True), jit_compile=False)
     model.train_on_batch(x, y)  # the optimizer has its variables only after a step
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -289,55 +354,59 @@ def test_saved_and_loaded_inside_a_model(case, rng, tmp_path):
     assert loaded.evaluate(x, y, verbose=0) == pytest.approx(model.evaluate(x, y, verbose=0))
 
 
-def tiny_model(classes=1):
-    keras.utils.set_random_seed(3)
-    layers = [keras.Input((None, None, 1)), keras.layers.Conv2D(classes, 3, padding="same")]
-    return keras.Sequential(layers)
-
-
 @every_case
-@pytest.mark.parametrize("weights", [None, (4,), (4, 6, 6), (4, 6, 6, 1)])
+@pytest.mark.parametrize("weights", [None, "image", "pixel", "pixel with channel"])
 def test_fit_gives_the_value_of_a_direct_call(case, weights, rng):
-    y, _ = draw(rng, (4, 6, 6, 1))
-    x = rng.random((4, 6, 6, 1))
-    w = None if weights is None else rng.random(weights)
+    y, _ = draw(rng, case, (4, *image(case)))
+    x = rng.random((*y.shape[:-1], 1))
+    shapes = {"image": (4,), "pixel": y.shape[:-1], "pixel with channel": (*y.shape[:-1], 1)}
+    w = None if weights is None else rng.random(shapes[weights])
     loss = make(case, from_logits=True)
-    model = tiny_model()
-    model.compile(loss=loss, optimizer=keras.optimizers.SGD(0.0))
+    model = tiny_model(case)
+    model.compile(loss=loss, optimizer=keras.optimizers.SGD(0.0), jit_compile=False)
     want = float(loss(y, model(x), w))
     history = model.fit(x, y, sample_weight=w, batch_size=4, verbose=0)
     assert history.history["loss"][0] == pytest.approx(want, rel=1e-5)
 
 
-@every_case
-def test_eager_graph_and_xla_agree(case, rng):
-    y, z = (a.astype("float32") for a in draw(rng, (3, 6, 6, 1)))
-    w = rng.random((3, 6, 6)).astype("float32")
-    loss = make(case, from_logits=True)
-    signature = [tf.TensorSpec((None, None, None, 1)), tf.TensorSpec((None, None, None, 1)),
-                 tf.TensorSpec((None, None, None))]  # fmt: skip
-    graph = tf.function(lambda *args: loss(*args), input_signature=signature)
-    xla = tf.function(lambda *args: loss(*args), jit_compile=True)
-    want = float(loss(y, z, w))
-    assert float(graph(y, z, w)) == pytest.approx(want, rel=1e-6)
-    assert float(xla(y, z, w)) == pytest.approx(want, rel=1e-6)
+@every_case_and_kind
+def test_eager_graph_and_xla_agree(case, kind, rng):
+    y, z = (a.astype("float32") for a in draw(rng, case, (3, *image(case)), kind))
+    w = rng.random(y.shape[:-1]).astype("float32")
+    loss = make(case, kind, from_logits=True)
+    unknown = (None,) * (y.ndim - 1)
+    signature = [tf.TensorSpec((*unknown, y.shape[-1]))] * 2 + [tf.TensorSpec(unknown)]
+
+    def value_and_gradient(y, z, w):
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            result = loss(y, z, w)
+        return result, tape.gradient(result, z)
+
+    want, slope = value_and_gradient(*map(tf.constant, (y, z, w)))
+    graph = tf.function(value_and_gradient, input_signature=signature)
+    xla = tf.function(value_and_gradient, jit_compile=True)
+    for compiled in (graph, xla):
+        got, gradient = compiled(y, z, w)
+        assert float(got) == pytest.approx(float(want), rel=1e-5)
+        np.testing.assert_allclose(gradient, slope, atol=1e-5 * np.abs(slope).max())
 
 
 @which(lambda case: case.permutable)
 def test_permutations_of_pixels_change_nothing(case, rng):
-    y, z = draw(rng, (2, 4, 5, 1))
+    y, z = draw(rng, case, (2, 4, 5))
     loss = make(case, from_logits=True, dtype="float64")
     order = rng.permutation(20)
 
     def shuffled(a):
-        return a.reshape(2, 20, 1)[:, order].reshape(2, 4, 5, 1)
+        return a.reshape(2, 20, -1)[:, order].reshape(a.shape)
 
     assert value(loss, shuffled(y), shuffled(z)) == pytest.approx(value(loss, y, z), rel=1e-12)
 
 
-@every_case
+@which(lambda case: case.flippable)
 def test_flips_change_nothing(case, rng):
-    y, z = draw(rng, (2, 6, 7, 1))
+    y, z = draw(rng, case, (2, *image(case)))
     loss = make(case, from_logits=True, dtype="float64")
     want = value(loss, y, z)
     for flip in (np.s_[:, ::-1], np.s_[:, :, ::-1]):
@@ -346,18 +415,19 @@ def test_flips_change_nothing(case, rng):
 
 @which(lambda case: case.least is not None)
 def test_perfect_prediction_is_the_minimum_and_the_wrong_one_is_not(case, rng):
-    y, z = draw(rng, (2, 6, 6, 1))
+    y, z = draw(rng, case, (2, *image(case)))
     loss = make(case, dtype="float64")
-    perfect, wrong = value(loss, y, y), value(loss, y, 1 - y)
-    assert perfect == pytest.approx(CASES[case].least, abs=1e-6)
-    assert wrong > value(loss, y, oracles.sigmoid(z)) > perfect
+    wrong = np.roll(y, 1, axis=-1) if main_kind(case) == "exclusive" else 1 - y
+    best, worst = value(loss, y, y), value(loss, y, wrong)
+    assert best == pytest.approx(CASES[case].least, abs=1e-6)
+    assert worst > value(loss, y, activate(main_kind(case), z)) > best
 
 
 @every_case
 def test_two_replicas_take_the_step_of_one(case, rng):
     """Keras divides the loss by the replicas only if the loss reduces in the base class."""
-    y, _ = draw(rng, (4, 6, 6, 1))
-    x = rng.random((4, 6, 6, 1)).astype("float32")
+    y, _ = draw(rng, case, (4, *image(case)))
+    x = rng.random((*y.shape[:-1], 1)).astype("float32")
     y = np.concatenate([y[:2], y[:2]]).astype("float32")  # both replicas see the same images
     x = np.concatenate([x[:2], x[:2]])
     steps = []
@@ -366,7 +436,7 @@ def test_two_replicas_take_the_step_of_one(case, rng):
         tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
     ):
         with strategy.scope():
-            model = tiny_model()
+            model = tiny_model(case)
             model.compile(
                 loss=make(case, from_logits=True),
                 optimizer=keras.optimizers.SGD(1.0),
