@@ -22,7 +22,7 @@ setup: $(READY)  ## make .venv with the locked packages and segloss_ref
 $(READY): requirements.txt pyproject.toml tools/ipython_kernel_config.py
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(GOOD)' || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." \
 		"Name one: make PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Setting up .venv with $(PYTHON): about 2 GB, a few minutes the first time."
+	@echo "Setting up .venv with $(PYTHON): about 3 GB, a few minutes the first time."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
