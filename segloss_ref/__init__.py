@@ -5,6 +5,7 @@
 """
 
 from segloss_ref import losses
+from segloss_ref.catalogue import catalogue
 from segloss_ref.losses import *  # noqa: F403
 from segloss_ref.weight_maps import (
     UNET_2015,
@@ -21,6 +22,7 @@ __all__ = [
     "UNET_2015",
     "UNET_2019",
     "UNetWeightMap",
+    "catalogue",
     "separate_touching",
     "unet_weight_map",
 ]

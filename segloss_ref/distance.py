@@ -1,4 +1,4 @@
-"""Distances between labelled objects, in `keras.ops`: on the device, inside a training step.
+"""Distances to masks and labelled objects, in `keras.ops`: on the device, inside a training step.
 
 A distance runs from pixel centre to pixel centre, in pixels, as in
 `scipy.ndimage.distance_transform_edt`: 0 on an object, 1 on the pixel beside it.
@@ -115,3 +115,291 @@ def _across_rows(best, radius):
         return _with_neighbours(best, padded, 1, radius, offset, cost)
 
     return ops.fori_loop(1, radius + 1, look, best)
+
+
+# --- Distance to the nearest pixel of a mask -----------------------------------------------------
+
+
+def squared_distance(mask):
+    """Squared Euclidean distance from every pixel to the nearest pixel of a mask.
+
+    One axis after the other, exact at any distance. It stops when no pixel gets nearer, so the time
+    grows with the largest distance, up to the side of the picture.
+
+    Args:
+        mask: Boolean tensor `(images, *spatial, channels)`, with two or three spatial dimensions,
+            each channel on its own. No gradient flows back to it.
+
+    Returns:
+        float32 tensor of the shape of `mask`, exact up to sides of 2048 pixels: 0 on the mask,
+        infinity everywhere where a mask is empty.
+
+    Example:
+        >>> mask = ops.array([[[1, 0, 0], [0, 0, 0]]])[..., None] == 1
+        >>> print(ops.convert_to_numpy(squared_distance(mask))[0, ..., 0])
+        [[0. 1. 4.]
+         [1. 2. 5.]]
+
+    Source: Saito & Toriwaki 1994, Pattern Recognition 27(11), 1551-1565, for one axis after the
+        other.
+    """
+    squared = ops.square(_along_first_axis(mask))
+    for axis in range(2, len(mask.shape) - 1):
+        squared = _along_next_axis(squared, axis)
+    return squared
+
+
+def signed_distance(mask, valid=None, dtype="float32"):
+    """Signed distance to the other side of a mask: positive outside, negative inside.
+
+    From pixel centre to pixel centre: the pixels on both sides of the rim are at 1 and -1, and no
+    pixel is at 0. The boundary itself lies between them, half a pixel nearer.
+
+    Args:
+        mask: Boolean tensor `(images, *spatial, channels)`.
+        valid: Boolean tensor that broadcasts to it. Other pixels belong to neither side, as if the
+            picture ended there. `None`: all are valid.
+        dtype: Of the result.
+
+    Returns:
+        Tensor of the shape of `mask`; 0 where there is no distance: at pixels that are not valid,
+        and in a whole image and channel that has pixels on one side only.
+
+    Example:
+        >>> mask = ops.array([[[0, 0, 1, 1, 1]]])[..., None] == 1
+        >>> print(ops.convert_to_numpy(signed_distance(mask))[0, 0, :, 0])
+        [ 2.  1. -1. -2. -3.]
+    """
+    valid = ops.ones_like(mask) if valid is None else valid
+    inside = ops.logical_and(mask, valid)
+    outside = ops.logical_and(ops.logical_not(mask), valid)
+    both = squared_distance(ops.concatenate([inside, outside], axis=-1))
+    to_inside, to_outside = ops.split(both, 2, axis=-1)
+    squared = ops.where(inside, to_outside, ops.where(outside, to_inside, 0.0))
+    squared = ops.where(ops.isinf(squared), 0.0, squared)  # there is no other side
+    distance = ops.sqrt(ops.cast(squared, dtype))
+    return ops.where(inside, -distance, distance)
+
+
+def rim(mask):
+    """The pixels of a mask with a neighbour outside it, across a side (in 3-D: a face).
+
+    What lies beyond the picture is outside.
+
+    Args:
+        mask: Boolean tensor `(images, *spatial, channels)`.
+
+    Returns:
+        Boolean tensor of the shape of `mask`.
+
+    Example:
+        >>> mask = ops.array([[[1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 0, 0]]])[..., None] == 1
+        >>> print(ops.convert_to_numpy(rim(mask))[0, ..., 0] * 1)
+        [[1 1 1]
+         [1 0 1]
+         [1 1 1]
+         [0 0 0]]
+    """
+    inner = mask
+    for axis in range(1, len(mask.shape) - 1):
+        inner = ops.logical_and(inner, ops.logical_and(*_both_neighbours(mask, axis, False)))
+    return ops.logical_and(mask, ops.logical_not(inner))
+
+
+def _along_first_axis(mask):
+    # Along one axis distances add up, so strides 1, 2, 4, ... reach all offsets up to their sum.
+    size = ops.shape(mask)[1]
+    place = ops.reshape(ops.arange(size), (-1,) + (1,) * (len(mask.shape) - 2))
+
+    def double(stride, distance):
+        before = ops.where(place >= stride, ops.roll(distance, stride, axis=1), _FAR)
+        after = ops.where(place < size - stride, ops.roll(distance, -stride, axis=1), _FAR)
+        nearer = ops.minimum(before, after) + ops.cast(stride, "float32")
+        return stride * 2, ops.minimum(distance, nearer)
+
+    start = (ops.convert_to_tensor(1, dtype="int32"), ops.where(mask, 0.0, _FAR))
+    return ops.while_loop(lambda stride, distance: stride < size, double, start)[1]
+
+
+def _along_next_axis(squared, axis):
+    # Squared distances do not add up along an axis, but n steps to a neighbour that cost
+    # 1, 3, 5, ... cost n² together.
+    def step(cost, squared, _):
+        nearer = ops.minimum(*_both_neighbours(squared, axis, _FAR)) + cost
+        nearer = ops.minimum(squared, nearer)
+        # A step that helps nobody is the last: the next would start from the same and cost more.
+        return cost + 2, nearer, ops.any(nearer < squared)
+
+    start = (ops.convert_to_tensor(1.0, dtype="float32"), squared, ops.convert_to_tensor(True))
+    return ops.while_loop(lambda cost, squared, helped: helped, step, start)[1]
+
+
+def _both_neighbours(x, axis, beyond):
+    """The values before and after each pixel along an axis; `beyond` past the edges."""
+    rank = len(x.shape)
+    padded = ops.pad(x, [(int(i == axis),) * 2 for i in range(rank)], constant_values=beyond)
+    before, after = (
+        tuple(window if i == axis else slice(None) for i in range(rank))
+        for window in (slice(None, -2), slice(2, None))
+    )
+    return padded[before], padded[after]
+
+
+# --- Skeletons -----------------------------------------------------------------------------------
+
+
+def _spatial_axes(x):
+    return range(1, len(x.shape) - 1)
+
+
+def erode(x, outside):
+    """The least of each pixel and its face neighbours, `(batch, *spatial, channels)`."""
+    least = x
+    for axis in _spatial_axes(x):
+        for neighbour in _both_neighbours(x, axis, outside):
+            least = ops.minimum(least, neighbour)
+    return least
+
+
+def dilate(x):
+    """The greatest of each pixel and its face neighbours, `(batch, *spatial, channels)`.
+
+    Nothing stands beyond the edge; values are at least 0.
+    """
+    greatest = x
+    for axis in _spatial_axes(x):
+        for neighbour in _both_neighbours(x, axis, 0):
+            greatest = ops.maximum(greatest, neighbour)
+    return greatest
+
+
+def _dilate_box(x):
+    """The same over all neighbours, diagonal ones too: one axis after the other."""
+    for axis in _spatial_axes(x):
+        x = ops.maximum(x, ops.maximum(*_both_neighbours(x, axis, 0)))
+    return x
+
+
+def soft_skeleton(p, iterations, valid=None):
+    """The soft skeleton: what an opening loses, at every depth of erosion; differentiable.
+
+    `S = 0`; then, `iterations + 1` times: `S += (1 - S) relu(p - open(p))`, `p = erode(p)`. The
+    erosion is a minimum over face neighbours, the dilation of the opening a maximum over all
+    neighbours. On a hard mask this is a morphological skeleton: centred, thin, with gaps.
+
+    Args:
+        p: Tensor `(batch, *spatial, channels)` in [0, 1], two or three spatial dimensions.
+        iterations: Whole number, at least 0: the half width in pixels up to which a structure
+            has a skeleton. What is still thick after that many erosions has none.
+        valid: Booleans `(batch, *spatial, 1)`; the picture ends where they are false. Its edge
+            erodes nothing: a structure that runs out of the picture goes on behind it. So a
+            picture that is full has no skeleton.
+
+    Returns:
+        Tensor of the shape of `p` in [0, 1]; 0 where `valid` is false.
+
+    Example:
+        >>> bar = np.zeros((1, 5, 7, 1), "float32")
+        >>> bar[:, 1:4, 1:6] = 1
+        >>> print(ops.convert_to_numpy(soft_skeleton(bar, 1))[0, ..., 0].astype(int))
+        [[0 0 0 0 0 0 0]
+         [0 0 0 0 0 0 0]
+         [0 0 1 1 1 0 0]
+         [0 0 0 0 0 0 0]
+         [0 0 0 0 0 0 0]]
+
+    Source: Shit et al. 2021 (arXiv:2003.07311), algorithm 1. The shapes of the neighbourhoods
+        are those of the authors' code.
+    """
+    p = ops.convert_to_tensor(p)
+    if valid is None:
+        valid = ops.ones_like(p[..., :1], dtype="bool")
+    skeleton = ops.zeros_like(p)
+    for _ in range(iterations + 1):  # unrolled: compilers want to know how far a gradient goes back
+        eroded = erode(ops.where(valid, p, ops.ones_like(p)), outside=1)
+        opened = _dilate_box(ops.where(valid, eroded, ops.zeros_like(p)))
+        skeleton = skeleton + (1 - skeleton) * ops.relu(p - opened)
+        p = eroded
+    return ops.where(valid, skeleton, ops.zeros_like(p))
+
+
+def thin(mask):
+    """Thins masks to lines of one pixel, with as many pieces and holes as before.
+
+    Pixels are peeled off from alternate sides until nothing changes, all at once. A pixel goes
+    only if its neighbours hang together without it, and the ends of lines stay.
+
+    Args:
+        mask: Booleans `(batch, height, width, channels)`. Beyond the edge is background.
+
+    Returns:
+        Booleans of the same shape, true nowhere else than `mask`.
+
+    Source: Guo & Hall 1989 (Communications of the ACM 32, 359-373), algorithm A1. Equal to
+        `skimage.morphology.thin`.
+    """
+
+    def peel_both_sides(mask, _):
+        thinner = _peel(_peel(mask, 1), -1)
+        return thinner, ops.any(thinner != mask)
+
+    return ops.while_loop(lambda mask, changed: changed, peel_both_sides, (mask, ops.any(mask)))[0]
+
+
+def _peel(mask, side):
+    """Takes the pixels away that can go from one side (1), or from the opposite one (-1)."""
+    padded = ops.pad(ops.cast(mask, "int32"), [(0, 0), (1, 1), (1, 1), (0, 0)]) > 0
+    to = {-1: slice(None, -2), 0: slice(1, -1), 1: slice(2, None)}
+
+    def at(down, right):
+        return padded[:, to[side * down], to[side * right]]
+
+    north, south, west, east = at(-1, 0), at(1, 0), at(0, -1), at(0, 1)
+    north_west, north_east, south_west, south_east = at(-1, -1), at(-1, 1), at(1, -1), at(1, 1)
+
+    def count(*conditions):
+        return sum(ops.cast(condition, "int32") for condition in conditions)
+
+    pieces = count(  # of the mask around the pixel
+        ~north & (north_east | east),
+        ~east & (south_east | south),
+        ~south & (south_west | west),
+        ~west & (north_west | north),
+    )
+    neighbours = ops.minimum(
+        count(north_west | north, north_east | east, south_east | south, south_west | west),
+        count(north | north_east, east | south_east, south | south_west, west | north_west),
+    )
+    is_of_this_side = ~((north | north_east | ~south_east) & east)
+    goes = (pieces == 1) & (neighbours >= 2) & (neighbours <= 3) & is_of_this_side
+    return mask & ~goes
+
+
+def morphological_skeleton(mask):
+    """The skeleton by Lantuéjoul's formula: what an opening loses, at every depth of erosion.
+
+    `soft_skeleton` of a hard mask, until nothing is left, with background beyond the edge. It is
+    thin and centred, but may have gaps. A dilation closes most of them.
+
+    Args:
+        mask: Booleans `(batch, *spatial, channels)`, two or three spatial dimensions.
+
+    Returns:
+        Booleans of the same shape, true nowhere else than `mask`.
+    """
+
+    def erode_once(x, skeleton):
+        eroded = erode(x, outside=0)
+        return eroded, ops.maximum(skeleton, x * (1 - _dilate_box(eroded)))
+
+    x = ops.cast(mask, "int32")
+    return ops.while_loop(lambda x, _: ops.any(x > 0), erode_once, (x, ops.zeros_like(x)))[1] > 0
+
+
+def skeleton(mask):
+    """The skeleton of hard masks, `(batch, *spatial, channels)`.
+
+    In two dimensions it is `thin`; in three `morphological_skeleton`: a thinning that keeps the
+    topology is far more work there.
+    """
+    return thin(mask) if len(mask.shape) == 4 else morphological_skeleton(mask)

@@ -3,6 +3,7 @@ import doctest
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -10,7 +11,7 @@ from keras import ops
 from scipy import ndimage
 
 from segloss_ref import distance
-from segloss_ref.distance import nearest_two_labels
+from segloss_ref.distance import nearest_two_labels, rim, signed_distance, squared_distance
 
 INF = np.inf
 
@@ -113,7 +114,145 @@ def test_a_radius_that_is_no_number_of_pixels_is_refused(radius):
         nearest_two_labels(np.zeros((1, 4, 4), np.int32), radius)
 
 
+def squared(mask):
+    """The function on one image and one channel."""
+    return ops.convert_to_numpy(squared_distance(np.asarray(mask, bool)[None, ..., None]))[
+        0, ..., 0
+    ]
+
+
+def squared_by_definition(mask):
+    """In whole numbers, from the nearest pixel that SciPy names."""
+    if not mask.any():
+        return np.full(mask.shape, INF)
+    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return ((nearest - np.indices(mask.shape)) ** 2).sum(axis=0)
+
+
+SQUARED_BY_HAND = [
+    # A row, seen from both ends: 2² and 1².
+    ([[1, 0, 0, 0]], [[0, 1, 4, 9]]),
+    ([[1, 0, 0, 0, 1]], [[0, 1, 4, 1, 0]]),
+    # Knight's move: 1² + 2² = 5, the corner opposite 2² + 2² = 8.
+    ([[1, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 1, 4], [1, 2, 5], [4, 5, 8]]),
+    # The nearest pixel of a row need not be nearest: (2, 0) is 2 from (0, 0) and 1 + 1 from (1, 1).
+    ([[1, 0, 0], [0, 1, 0], [0, 0, 0]], [[0, 1, 2], [1, 0, 1], [2, 1, 2]]),
+    # Full and empty.
+    ([[1, 1]], [[0, 0]]),
+    ([[0, 0]], [[INF, INF]]),
+    # One pixel.
+    ([[1]], [[0]]),
+    ([[0]], [[INF]]),
+]
+
+
+@pytest.mark.parametrize(("mask", "want"), SQUARED_BY_HAND)
+def test_squared_distance_by_hand(mask, want):
+    np.testing.assert_array_equal(squared(mask), want)
+    np.testing.assert_array_equal(squared([mask]), [want])  # a volume of one slice
+    np.testing.assert_array_equal(squared(np.transpose(mask)), np.transpose(want))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(mask=arrays(bool, (7, 9), elements=st.booleans(), fill=st.just(False)))
+def test_squared_distance_is_exact_on_any_image(mask):
+    np.testing.assert_array_equal(squared(mask), squared_by_definition(mask))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(mask=arrays(bool, (3, 5, 4), elements=st.booleans(), fill=st.just(False)))
+def test_squared_distance_is_exact_on_any_volume(mask):
+    np.testing.assert_array_equal(squared(mask), squared_by_definition(mask))
+
+
+@pytest.mark.parametrize("shape", [(61, 83), (90, 3), (11, 23, 17)])
+@pytest.mark.parametrize("share", [0.0005, 0.01, 0.3, 0.9])
+def test_squared_distance_is_exact_in_larger_pictures(shape, share):
+    rng = np.random.default_rng(8)
+    mask = rng.random(shape) < share
+    np.testing.assert_array_equal(squared(mask), squared_by_definition(mask))
+
+
+def test_squared_distance_is_exact_across_2048_pixels():
+    mask = np.zeros((2, 2048, 3), bool)
+    mask[0, 0, 0] = True
+    # 1² + 2047² + 2²: odd, and still a whole number of float32.
+    assert squared(mask)[1, 2047, 2] == 1 + 2047**2 + 4
+    np.testing.assert_array_equal(squared(mask), squared_by_definition(mask))
+
+
+def test_images_and_channels_have_their_own_distances():
+    rng = np.random.default_rng(3)
+    mask = rng.random((3, 8, 9, 2)) < 0.1
+    mask[1, ..., 0], mask[2, ..., 1] = False, True
+    got = ops.convert_to_numpy(squared_distance(mask))
+    for image, channel in np.ndindex(3, 2):
+        want = squared_by_definition(mask[image, ..., channel])
+        np.testing.assert_array_equal(got[image, ..., channel], want)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("shape", [(2, 20, 31, 1), (2, 6, 9, 7, 2)])
+def test_squared_distance_compiled(shape, jit_compile):
+    mask = np.random.default_rng(3).random(shape) < 0.02
+    unknown = [tf.TensorSpec((*(None,) * (len(shape) - 1), shape[-1]), "bool")]
+    compiled = tf.function(squared_distance, unknown, jit_compile=jit_compile)
+    np.testing.assert_array_equal(compiled(mask), squared_distance(mask))
+
+
+SIGNED_BY_HAND = [
+    # The rim is at 1 and -1 on its two sides.
+    ([0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [2, 1, -1, -2, -3]),
+    ([1, 0, 0, 0, 1], [1, 1, 1, 1, 1], [-1, 1, 2, 1, -1]),
+    # One side only: no boundary, no distance.
+    ([0, 0, 0], [1, 1, 1], [0, 0, 0]),
+    ([1, 1, 1], [1, 1, 1], [0, 0, 0]),
+    # A pixel that is not valid is on no side: 2 from the first object pixel to the background.
+    ([1, 1, 0, 0], [1, 1, 0, 1], [-3, -2, 0, 2]),
+    ([1, 1, 0], [1, 1, 0], [0, 0, 0]),
+    ([0, 1, 0], [0, 0, 0], [0, 0, 0]),
+]
+
+
+@pytest.mark.parametrize(("mask", "valid", "want"), SIGNED_BY_HAND)
+def test_signed_distance_by_hand(mask, valid, want):
+    mask, valid = (np.array(a, bool).reshape(1, 1, -1, 1) for a in (mask, valid))
+    np.testing.assert_array_equal(np.ravel(signed_distance(mask, valid)), want)
+    if valid.all():
+        np.testing.assert_array_equal(np.ravel(signed_distance(mask)), want)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(sides=arrays(np.int32, (7, 9), elements=st.integers(0, 2), fill=st.nothing()))
+def test_signed_distance_is_that_of_both_sides(sides):
+    mask, valid = sides == 1, sides != 2
+    outside = valid & ~mask
+    want = np.sqrt(squared_by_definition(mask)) * outside if mask.any() else np.zeros(mask.shape)
+    if outside.any() and mask.any():
+        want = want - np.sqrt(squared_by_definition(outside)) * mask
+    else:
+        want = np.zeros(mask.shape)
+    tensors = (a[None, ..., None] for a in (mask, valid))
+    got = ops.convert_to_numpy(signed_distance(*tensors, dtype="float64"))[0, ..., 0]
+    assert got.dtype == "float64"
+    np.testing.assert_array_equal(got, want)
+
+
+def test_signed_distance_changes_sign_with_the_mask():
+    mask = np.random.default_rng(3).random((2, 8, 9, 2)) < 0.4
+    np.testing.assert_array_equal(signed_distance(~mask), -signed_distance(mask))
+
+
+@pytest.mark.parametrize("shape", [(12, 15), (5, 6, 7)])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+def test_rim_is_what_erosion_takes_away(shape, share):
+    mask = np.random.default_rng(8).random(shape) < share
+    want = mask & ~ndimage.binary_erosion(mask)
+    got = rim(mask[None, ..., None])
+    np.testing.assert_array_equal(ops.convert_to_numpy(got)[0, ..., 0], want)
+
+
 def test_examples_in_the_docstrings():
-    result = doctest.testmod(distance)
+    result = doctest.testmod(distance, extraglobs={"np": np})
     assert result.attempted > 0
     assert result.failed == 0

@@ -85,13 +85,21 @@ class SegmentationLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """The loss of each image, `(batch,)`."""
-        return self._image_values(y_true, y_pred)[0]
+        return sum(factor * values for factor, values, _ in self.terms(y_true, y_pred))
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with keras.name_scope(self.name):
-            values, weights = self._image_values(y_true, y_pred, sample_weight)
             reduce = _Reduction(name=self.name, reduction=self.reduction, dtype=self.dtype)
-            return reduce(values, values, weights)
+            terms = self.terms(y_true, y_pred, sample_weight)
+            return sum(factor * reduce(value, value, weight) for factor, value, weight in terms)
+
+    def terms(self, y_true, y_pred, sample_weight=None):
+        """What the loss is the sum of, each term reduced on its own.
+
+        A list of `(factor, values, weights)`: a number, and the loss of each image and its weight
+        in the mean, both `(batch,)`. One term here; losses made of losses have more.
+        """
+        return [(1.0, *self._image_values(y_true, y_pred, sample_weight))]
 
     def _image_values(self, y_true, y_pred, sample_weight=None):
         """The loss of each image and its weight in the mean, both `(batch,)`."""

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
+from segloss_ref.distance import signed_distance
 from segloss_ref.losses.base import PixelLoss
-from segloss_ref.losses.settings import check_number
+from segloss_ref.losses.settings import check_flag, check_number, check_weights, check_whole
 
 
 class TrueClassLoss(PixelLoss):
@@ -145,3 +146,413 @@ class BalancedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
 
     def get_config(self):
         return {**super().get_config(), "beta": self.beta}
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class CategoricalCrossEntropyLoss(TrueClassLoss):
+    """Categorical cross-entropy, with class weights and label smoothing.
+
+    Formula: `-Σ_c w_c y'_c log p_c` with `y' = (1 - a) y + a / C`, mean over pixels; C classes.
+
+    Args:
+        class_weights: the w_c, one per class, of at least 0; all 1 by default. The mean divides by
+            the number of pixels, not by the sum of their weights.
+        label_smoothing: a, between 0 and 1.
+        **kwargs: the arguments of every loss, see `SegmentationLoss`.
+
+    Shapes: as for every loss; several exclusive classes.
+    Returns: one value per image, at least 0.
+    Raises:
+        ValueError: if a weight is negative, all are 0, or their number is not that of the classes;
+            if `label_smoothing` lies outside [0, 1]; for a binary mask or independent classes.
+    Example:
+        >>> loss = CategoricalCrossEntropyLoss(class_weights=[1, 2, 5], from_logits=True)
+        >>> labels = np.array([[[0, 2]]])
+        >>> float(loss(labels, np.zeros((1, 1, 2, 3))))  # log 3 · (1 + 5) / 2
+        3.295836925506592
+
+    Source: minus the log-likelihood of a categorical variable; label smoothing as in
+        `keras.losses.CategoricalCrossentropy`, to which it is equal without weights. PyTorch's
+        `CrossEntropyLoss(weight=...)` divides by the sum of the weights of the true classes.
+    """
+
+    takes = ("exclusive",)
+
+    def __init__(
+        self,
+        class_weights=None,
+        label_smoothing=0.0,
+        *,
+        name="categorical_cross_entropy",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.class_weights = check_weights("class_weights", class_weights)
+        self.label_smoothing = check_number(
+            "label_smoothing", label_smoothing, at_least=0, at_most=1
+        )
+
+    def class_factors(self, batch):
+        if self.class_weights is None:
+            return 1.0, 1.0
+        return for_each_class("class_weights", self.class_weights, batch.y), 1.0
+
+    def pixel_values(self, batch):
+        a = self.label_smoothing
+        return super().pixel_values(batch._replace(y=(1 - a) * batch.y + a / batch.y.shape[-1]))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "class_weights": self.class_weights,
+            "label_smoothing": self.label_smoothing,
+        }
+
+
+def for_each_class(name, numbers, y):
+    """A setting with one number per class, to multiply `y` with."""
+    if len(numbers) != y.shape[-1]:
+        raise ValueError(
+            f"`{name}` must have one number per class. Received: {len(numbers)} numbers for "
+            f"{y.shape[-1]} classes"
+        )
+    return ops.convert_to_tensor(numbers, dtype=y.dtype)
+
+
+def focal(log_p, log_not_p, gamma):
+    """`-(1 - p)^γ log p`, element by element.
+
+    The power is taken in log space: for γ < 1 its slope at 1 - p = 0 is infinite, but that of
+    exp(γ log(1 - p)) by a logit is not.
+    """
+    return -ops.exp(gamma * log_not_p) * log_p
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class FocalLoss(TrueClassLoss):
+    """Focal loss: cross-entropy that counts less the pixels that are right already.
+
+    Formula: `-α_t (1 - p_t)^γ log p_t`, mean over pixels, p_t the probability of the true class.
+    With one class or independent ones, p_t is p and α_t is α on foreground, 1 - p and 1 - α on
+    background. With exclusive classes it is `-Σ_c α_c y_c (1 - p_c)^γ log p_c`.
+
+    Args:
+        alpha: α between 0 and 1, or one such number per class. `None` leaves it out. A single
+            number is the same factor for all exclusive classes: it balances nothing there.
+        gamma: γ of at least 0. 0 is cross-entropy, times α_t.
+        **kwargs: the arguments of every loss, see `SegmentationLoss`.
+
+    Shapes: as for every loss.
+    Returns: one value per image, at least 0.
+    Raises:
+        ValueError: if `alpha` lies outside [0, 1], is all 0 or does not fit the classes; if
+            `gamma` is negative.
+    Example:
+        >>> y, p = np.ones((1, 2, 2, 1)), np.full((1, 2, 2, 1), 0.5)
+        >>> round(float(FocalLoss()(y, p)), 6)  # 1/4 · 1/2² · log 2
+        0.043322
+
+    Source: Lin et al. 2017 (arXiv:1708.02002), eq. 5, where the sum over anchors is divided by
+        the number of objects; here it is the mean. `keras.losses.BinaryFocalCrossentropy`
+        ignores α unless `apply_class_balancing=True`, and its gradient for γ < 1 is NaN at a
+        pixel that is certainly right; `keras.losses.CategoricalFocalCrossentropy` has the same α
+        as here. For soft labels, Keras's binary loss takes p_t = y p + (1 - y)(1 - p) first;
+        here the terms of y and of 1 - y are weighed, as in cross-entropy.
+    """
+
+    def __init__(self, alpha=0.25, gamma=2.0, *, name="focal", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.alpha = _check_alpha(alpha)
+        self.gamma = check_number("gamma", gamma, at_least=0)
+
+    def cost(self, log_p, log_not_p):
+        return focal(log_p, log_not_p, self.gamma)
+
+    def class_factors(self, batch):
+        alpha = self.alpha
+        if alpha is None:
+            return 1.0, 1.0
+        if isinstance(alpha, tuple):
+            alpha = for_each_class("alpha", alpha, batch.y)
+        return alpha, 1 - alpha
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
+
+
+def _check_alpha(alpha):
+    if alpha is None or not hasattr(alpha, "__iter__"):
+        return alpha if alpha is None else check_number("alpha", alpha, at_least=0, at_most=1)
+    numbers = enumerate(check_weights("alpha", alpha))
+    return tuple(check_number(f"alpha[{i}]", a, at_most=1) for i, a in numbers)
+
+
+def hardest(losses, counted, k):
+    """n / m at the m = k n pixels with the largest losses, else 0; n pixels are counted.
+
+    m is rounded to the nearest number, and at least 1. The mean over n of `losses` times this is
+    the mean over the hardest m. Pixels that are not counted must have losses of 0.
+    """
+    n = ops.sum(ops.cast(counted, losses.dtype), axis=1, keepdims=True)
+    m = ops.maximum(ops.floor(k * n + 0.5), 1.0)
+    # Sorting the order once more gives each pixel its rank, so that m are taken among equals.
+    rank = ops.argsort(ops.argsort(-losses, axis=1), axis=1)
+    return ops.where(ops.cast(rank, losses.dtype) < m, n / m, ops.zeros_like(losses))
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class TopKCrossEntropyLoss(TrueClassLoss):
+    """Cross-entropy of the hardest pixels only.
+
+    Formula: the mean of `w l` over the m pixels of a region where it is largest, l the
+    cross-entropy of a pixel and w its weight; m = k n, rounded to the nearest number and at
+    least 1, n the number of pixels with w > 0.
+
+    Args:
+        k: the share of pixels, above 0 and at most 1. 1 is cross-entropy.
+        **kwargs: the arguments of every loss, see `SegmentationLoss`. With `per="batch"` the
+            hardest pixels are sought in the whole batch.
+
+    Shapes: as for every loss. The loss of a pixel is the mean over independent classes, then
+        pixels are ranked.
+    Returns: one value per image, at least 0. As in other means over pixels, one of weight 0
+        counts as a loss of 0: out of ten pixels, half of which weigh 0, the hardest come from
+        the five others, and their mean is halved.
+    Raises:
+        ValueError: if `k` is not a number above 0 and at most 1.
+    Example:
+        >>> y = np.ones((1, 1, 4, 1))
+        >>> p = np.array([0.5, 0.25, 0.9, 0.9]).reshape(1, 1, 4, 1)
+        >>> round(float(TopKCrossEntropyLoss(k=0.5)(y, p)), 4)  # (log 2 + log 4) / 2
+        1.0397
+
+    Source: Wu et al. 2016 (arXiv:1605.06885), online bootstrapping of hard pixels; as a share of
+        all pixels, k = 10 %, in Ma et al. 2021 ("Loss odyssey"), whose code rounds m down and
+        ranks the pixels of the whole batch together.
+    """
+
+    def __init__(self, k=0.1, *, name="top_k_cross_entropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.k = check_number("k", k, above=0, at_most=1)
+
+    def pixel_values(self, batch):
+        losses = super().pixel_values(batch)
+        weighted = ops.stop_gradient(batch.weight * losses)
+        return losses * hardest(weighted, batch.weight > 0, self.k)
+
+    def get_config(self):
+        return {**super().get_config(), "k": self.k}
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class PolyLoss(TrueClassLoss):
+    """Poly-1: cross-entropy whose polynomial expansion has another first coefficient.
+
+    Formula: `-log p_t + ε (1 - p_t)`, mean over pixels, p_t the probability of the true class.
+    Cross-entropy is `Σ_j (1 - p_t)^j / j`; the term with j = 1 gets the coefficient 1 + ε.
+
+    Args:
+        epsilon: ε of at least -1; below, the loss would rise as p_t nears 1. 0 is cross-entropy,
+            -1 leaves the first term out, above 0 a pixel pulls longer.
+        **kwargs: the arguments of every loss, see `SegmentationLoss`.
+
+    Shapes: as for every loss.
+    Returns: one value per image, at least 0.
+    Raises:
+        ValueError: if `epsilon` is not a number of at least -1.
+    Example:
+        >>> y, p = np.ones((1, 2, 2, 1)), np.full((1, 2, 2, 1), 0.5)
+        >>> round(float(PolyLoss(epsilon=2.0)(y, p)), 4)  # log 2 + 2 · 1/2
+        1.6931
+
+    Source: Leng et al. 2022 (arXiv:2204.12511), the Poly-1 loss; there ε is found by search for
+        each task, among them 2 for image classification and -1 for object detection.
+    """
+
+    def __init__(self, epsilon=1.0, *, name="poly", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.epsilon = check_number("epsilon", epsilon, at_least=-1)
+
+    def cost(self, log_p, log_not_p):
+        return -log_p - self.epsilon * ops.expm1(log_p)  # 1 - p without cancellation
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class GeneralizedCrossEntropyLoss(TrueClassLoss):
+    """Generalised cross-entropy: between cross-entropy and absolute error, for noisy labels.
+
+    Formula: `(1 - p_t^q) / q`, mean over pixels, p_t the probability of the true class.
+
+    Args:
+        q: above 0 and at most 1. Towards 0 it is cross-entropy, at 1 the absolute error 1 - p_t.
+            The larger q, the less a pixel pulls that contradicts its label: the gradient is that
+            of cross-entropy times p_t^q.
+        **kwargs: the arguments of every loss, see `SegmentationLoss`.
+
+    Shapes: as for every loss.
+    Returns: one value per image, between 0 and 1 / q.
+    Raises:
+        ValueError: if `q` is not a number above 0 and at most 1.
+    Example:
+        >>> y, p = np.ones((1, 2, 2, 1)), np.full((1, 2, 2, 1), 0.25)
+        >>> round(float(GeneralizedCrossEntropyLoss(q=0.5)(y, p)), 6)  # (1 - 1/2) / (1/2)
+        1.0
+
+    Source: Zhang & Sabuncu 2018 (arXiv:1805.07836), section 3.2, without the truncation
+        that they propose beside it. `keras.losses.CategoricalGeneralizedCrossEntropy` takes class
+        maps and probabilities only, and q below 1.
+    """
+
+    def __init__(self, q=0.7, *, name="generalized_cross_entropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.q = check_number("q", q, above=0, at_most=1)
+
+    def cost(self, log_p, log_not_p):
+        return -ops.expm1(self.q * log_p) / self.q  # 1 - p^q without cancellation, also as q -> 0
+
+    def get_config(self):
+        return {**super().get_config(), "q": self.q}
+
+
+def window_sums(x, size):
+    """Sums over the window of `size` pixels along each axis of the grid around each pixel."""
+    reach = size // 2
+    for axis in range(1, len(x.shape) - 1):
+        padded = ops.pad(x, [(reach * (i == axis),) * 2 for i in range(len(x.shape))])
+        shifts = [slice(i, i - 2 * reach or None) for i in range(size)]
+        x = sum(padded[(slice(None),) * axis + (shift,)] for shift in shifts)
+    return x
+
+
+def neighbour_shares(y, counted, size):
+    """The share of each class among the pixels counted in the window around each pixel.
+
+    `y` and `counted` lie on the grid. The window ends where the picture does.
+    """
+    return ops.divide_no_nan(window_sums(y * counted, size), window_sums(counted, size))
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class NeighborAwareCalibrationLoss(TrueClassLoss):
+    """NACL: cross-entropy, and logits that are held to the classes of the neighbours.
+
+    Formula: `-Σ_c y_c log p_c + λ / C Σ_c |τ_c - z_c|`, mean over pixels; z are the C logits, and
+    τ_c is the share of class c in the true labels of the window around a pixel, itself included.
+
+    Args:
+        penalty: λ of at least 0; 0 is cross-entropy.
+        size: side of the window in pixels, odd.
+        **kwargs: the arguments of every loss, see `SegmentationLoss`. Give it logits: the penalty
+            is on all of z, also on what all classes have in common, to which p is blind. From
+            probabilities, z is taken as that `log p + const` which has the mean of τ, 1 / C.
+
+    Shapes: as for every loss; several exclusive classes. A binary mask can be two of them: for
+        the one logit of a sigmoid, the definition has no counterpart (held to τ = 0, it would say
+        p = 1/2).
+    Returns: one value per image, at least 0. The perfect prediction is not its minimum.
+    Raises:
+        ValueError: if `penalty` is negative, if `size` is not an odd integer above 0; for a
+            binary mask or independent classes.
+    Example:
+        >>> labels = np.array([[[0, 0, 1, 1]]])  # τ_1 is 0, 1/3, 2/3, 1
+        >>> loss = NeighborAwareCalibrationLoss(penalty=1.0, from_logits=True)
+        >>> round(float(loss(labels, np.zeros((1, 1, 4, 2)))), 4)  # log 2 + 1/2
+        1.1931
+
+    Source: Murugesan et al. 2023 (arXiv:2303.06268) and 2025 (arXiv:2401.14487), with the mean
+        over classes and λ = 0.1 of the authors' code, and of its priors and penalties the mean
+        and L1. Windows that reach beyond the picture differ: there, the authors fill with class
+        0, MONAI's `NACLLoss` with no class (the shares then sum to less than 1); here they end
+        at the border, and at pixels of weight 0.
+    """
+
+    takes = ("exclusive",)
+
+    def __init__(self, penalty=0.1, size=3, *, name="neighbor_aware_calibration", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.penalty = check_number("penalty", penalty, at_least=0)
+        self.size = check_whole("size", size, at_least=1, odd=True)
+
+    def pixel_values(self, batch):
+        counted = ops.cast(batch.weight > 0, batch.y.dtype)
+        shares = neighbour_shares(batch.on_grid(batch.y), batch.on_grid(counted), self.size)
+        distance = ops.abs(batch.in_regions(shares) - self._logits(batch.prediction))
+        return super().pixel_values(batch) + self.penalty * ops.mean(distance, -1, keepdims=True)
+
+    def _logits(self, prediction):
+        if prediction.from_logits:
+            return prediction.values
+        z = prediction.log_p
+        return z - ops.mean(z, axis=-1, keepdims=True) + 1 / z.shape[-1]
+
+    def get_config(self):
+        return {**super().get_config(), "penalty": self.penalty, "size": self.size}
+
+
+def reversed_distance(distance, normalize):
+    """How much nearer to the boundary each pixel is than the farthest one on its side.
+
+    Args:
+        distance: signed distances `(images, *spatial, channels)`; 0 where there is none.
+        normalize: divide each side by its largest value.
+
+    Returns:
+        Tensor of the same shape, at least 0: largest on the rim; 0 farthest from it, and where
+        there is no distance.
+    """
+    axes = tuple(range(1, len(distance.shape) - 1))
+
+    def one_side(d):  # 0 on the other one
+        nearer = ops.where(d > 0, ops.max(d, axis=axes, keepdims=True) - d, ops.zeros_like(d))
+        largest = ops.max(nearer, axis=axes, keepdims=True)
+        return ops.divide_no_nan(nearer, largest) if normalize else nearer
+
+    return one_side(ops.relu(distance)) + one_side(ops.relu(-distance))
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class DistancePenaltyCrossEntropyLoss(TrueClassLoss):
+    """Cross-entropy with a penalty for errors near the true boundary.
+
+    Formula: `(1 + φ) CE`, mean over pixels, with `φ = D - d`: d is the distance from the pixel to
+    the nearest pixel on the other side of the boundary of the true mask, y > 1/2, and D the largest
+    d on its side of the image. Each class has its own mask and φ. An image with one side only has
+    φ = 0.
+
+    Args:
+        normalize: divide φ by its largest value on that side, D - 1, so that it runs from 1 at the
+            boundary to 0. As published it is in pixels: the loss grows with the sizes of things,
+            and a small object weighs less than the background around it.
+        **kwargs: the arguments of every loss, see `SegmentationLoss`.
+
+    Shapes: as for every loss.
+    Returns: one value per image, at least that of cross-entropy.
+    Raises:
+        ValueError: if `normalize` is not a boolean.
+    Example:
+        >>> y = np.array([1.0, 0, 0, 0]).reshape(1, 1, 4, 1)  # φ = 0, 2, 1, 0
+        >>> loss = DistancePenaltyCrossEntropyLoss(from_logits=True)
+        >>> round(float(loss(y, np.zeros(y.shape))), 4)  # log 2 · (1 + 3 + 2 + 1) / 4
+        1.213
+
+    Source: Caliva et al. 2019 (arXiv:1908.03679), eq. 2, with one map outside of all objects and
+        one inside of each class: the same for exclusive classes, as only the true class of a pixel
+        counts. The code of the "loss odyssey" (Ma 2020, arXiv:2005.13449) normalizes, and is NaN
+        where D = 1; φ is 0 there.
+    """
+
+    def __init__(self, normalize=False, *, name="distance_penalty_cross_entropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.normalize = check_flag("normalize", normalize)
+
+    def class_factors(self, batch):
+        mask, valid = batch.on_grid(batch.y) > 0.5, batch.on_grid(batch.weight) > 0
+        distance = signed_distance(mask, valid, dtype=batch.y.dtype)
+        factor = 1 + batch.in_regions(reversed_distance(distance, self.normalize))
+        return factor, factor
+
+    def get_config(self):
+        return {**super().get_config(), "normalize": self.normalize}

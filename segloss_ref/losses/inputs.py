@@ -213,6 +213,35 @@ def is_class_map(y_true, y_pred):
     )
 
 
+def instance_map(y_true, y_pred, loss):
+    """The instance map of a loss whose `truth` is one, int32, `(batch, *spatial)`.
+
+    0 is background, and -1 is out of the picture, where `y_true` is -1 or the loss's
+    `ignore_class`.
+
+    Raises:
+        ValueError: for other shapes, for several classes, for a boolean or fractional `y_true`.
+    """
+    check_prediction(y_pred)
+    _check_taken(loss, y_pred)
+    true, pred = shape_of(y_true), shape_of(y_pred)
+    if not (same_shape(true, pred) or same_shape(true, pred[:-1])):
+        raise ValueError(
+            f"`y_true` must be an instance map of shape {pred[:-1]} or {pred}; shapes are never "
+            f"broadcast. Received: y_true.shape={true}, y_pred.shape={pred}"
+        )
+    dtype = keras.backend.standardize_dtype(y_true.dtype)
+    if "int" not in dtype:
+        raise ValueError(
+            "`y_true` must be an instance map of integers, each object its own number: a mask "
+            f"does not tell objects that touch apart. Received: y_true of dtype {dtype}"
+        )
+    labels = ops.cast(y_true[..., 0] if len(true) == len(pred) else y_true, "int32")
+    if loss.ignore_class is None:
+        return labels
+    return ops.where(labels == loss.ignore_class, -1, labels)
+
+
 def split_weight(sample_weight, y_pred, dtype):
     """Returns `(pixel_weight, image_weight)`, at most one of them not `None`."""
     if sample_weight is None:

@@ -4,7 +4,7 @@ import math
 import numbers
 
 
-def check_number(name, value, *, above=None, at_least=None, at_most=None):
+def check_number(name, value, *, above=None, at_least=None, at_most=None, below=None):
     """A finite number within bounds, as a float."""
     bounds = []
     if above is not None:
@@ -13,10 +13,21 @@ def check_number(name, value, *, above=None, at_least=None, at_most=None):
         bounds.append((f"at least {at_least}", value_is(value, lambda v: v >= at_least)))
     if at_most is not None:
         bounds.append((f"at most {at_most}", value_is(value, lambda v: v <= at_most)))
+    if below is not None:
+        bounds.append((f"less than {below}", value_is(value, lambda v: v < below)))
     if not value_is(value, math.isfinite) or not all(ok for _, ok in bounds):
         allowed = " and ".join(["a finite number", *(text for text, _ in bounds)])
         raise ValueError(f"`{name}` must be {allowed}. Received: {value!r}")
     return float(value)
+
+
+def check_whole(name, value, *, at_least, odd=False):
+    """A whole number (7, not 7.0) that is large enough, as an int; odd, where that is asked for."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < at_least or (odd and value % 2 == 0):
+        kind = "an odd whole number" if odd else "a whole number"
+        raise ValueError(f"`{name}` must be {kind}, at least {at_least}. Received: {value!r}")
+    return int(value)
 
 
 def value_is(value, test):

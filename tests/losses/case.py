@@ -26,6 +26,9 @@ class Case:
         flippable: whether the mirror image has the same value.
         least: the value of a perfect hard prediction, where it is the minimum; else `None`.
         may_be_negative: the names of settings that are numbers and may be below 0.
+        centred: whether tests draw logits with a mean of 1 / C over exclusive classes, where the
+            loss looks at what softmax does not: these follow from the probabilities.
+        around: for a loss around a loss: the class inside, to which all settings go.
         smooth_gradient: whether the loss is differentiable wherever tests look.
     """
 
@@ -38,6 +41,8 @@ class Case:
     flippable: bool = True
     least: float | None = 0.0
     may_be_negative: tuple = ()
+    centred: bool = False
+    around: type | None = None
     smooth_gradient: bool = True
 
     def value(self, kind, y, p, w):

@@ -3,7 +3,9 @@
 import cases_boundary
 import cases_compound
 import cases_distribution
+import cases_lovasz
 import cases_region
+import cases_skeleton
 import numpy as np
 import oracles
 import pytest
@@ -11,7 +13,9 @@ import pytest
 CASES = {
     **cases_distribution.CASES,
     **cases_region.CASES,
+    **cases_lovasz.CASES,
     **cases_boundary.CASES,
+    **cases_skeleton.CASES,
     **cases_compound.CASES,
 }
 
@@ -35,7 +39,10 @@ def make(case, kind=None, **kwargs):
     """The loss of a case; for independent classes if `kind` says so."""
     if (kind or main_kind(case)) == "independent":
         kwargs = {"multilabel": True, **kwargs}
-    return CASES[case].loss(**{**CASES[case].settings, **kwargs})
+    settings = {**CASES[case].settings, **kwargs}
+    if CASES[case].around:
+        return CASES[case].loss(CASES[case].around(**settings))
+    return CASES[case].loss(**settings)
 
 
 def main_kind(case):
@@ -57,6 +64,8 @@ def draw(rng, case, leading, kind=None, soft=False):
     kind = kind or main_kind(case)
     shape = (*leading, classes_of(kind))
     z = rng.normal(size=shape) * 2
+    if CASES[case].centred:
+        z += 1 / shape[-1] - z.mean(axis=-1, keepdims=True)
     if kind == "exclusive":
         y = oracles.softmax(rng.normal(size=shape) * 2)
         return (y if soft else np.eye(3)[y.argmax(axis=-1)]), z

@@ -1,4 +1,4 @@
-"""Dice: what it is, by hand, and what it must do with classes, batches and empty masks."""
+"""Dice and log-cosh Dice: by hand, and what they must do with classes, batches, empty masks."""
 
 import numpy as np
 import oracles
@@ -145,3 +145,48 @@ def test_background_alone_cannot_be_left_out():
     y = np.zeros((1, 2, 2, 1))
     with pytest.raises(ValueError, match="No class is left"):
         sl.DiceLoss(include_background=False)(y, y)
+
+
+def value_and_slope(loss, y, z):
+    z = tf.convert_to_tensor(z)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        value = loss(y, z)
+    return float(value), tape.gradient(value, z).numpy()
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_log_cosh_dice_has_the_gradient_of_dice_times_tanh(squared, rng):
+    y, z = (rng.random((1, 5, 6, 1)) > 0.6).astype(float), rng.normal(size=(1, 5, 6, 1))
+    for logits in (z, 3 * np.where(y > 0, 1, -1) + z, 20.0 * np.where(y > 0, 1, -1) + z):
+        options = {"smooth": 0.5, "squared": squared, "from_logits": True, "dtype": "float64"}
+        d, slope = value_and_slope(sl.DiceLoss(**options), y, logits)
+        value, got = value_and_slope(sl.LogCoshDiceLoss(**options), y, logits)
+        np.testing.assert_allclose(got, np.tanh(d) * slope, rtol=1e-11)
+        assert value == pytest.approx(np.log(np.cosh(d)), abs=1e-15)
+
+
+def test_log_cosh_dice_by_hand():
+    """Dice of [1, 1, 0, 0] and [1, 0, 0, 0] is 1/4, of nothing found 2/3, and log cosh 0 is 0."""
+    y = np.array([1.0, 1, 0, 0]).reshape(1, 2, 2, 1)
+    loss = sl.LogCoshDiceLoss(dtype="float64")
+    for p, dice_loss in (([1, 0, 0, 0], 1 / 4), ([0] * 4, 2 / 3), ([1, 1, 0, 0], 0)):
+        p = np.array(p, float).reshape(y.shape)
+        want = np.log((np.exp(dice_loss) + np.exp(-dice_loss)) / 2)
+        assert float(loss(y, p)) == pytest.approx(want, abs=1e-15)
+
+
+def test_log_cosh_of_a_small_loss_is_half_its_square():
+    """In float32, cosh 1e-4 is 1 and its logarithm 0; the loss is 5e-9."""
+    y = np.zeros((1, 1, 1, 1), "float32")
+    p = np.full(y.shape, 1e-4, "float32")  # Dice: e / (e + 1)
+    value, slope = value_and_slope(sl.LogCoshDiceLoss(), y, p)
+    assert value == pytest.approx((1e-4 / 1.0001) ** 2 / 2, rel=1e-5)
+    assert slope.item() == pytest.approx(1e-4 / 1.0001**3, rel=1e-5)
+
+
+def test_log_cosh_is_taken_before_the_mean_over_classes(rng):
+    y, p = (rng.random((1, 4, 5, 3)) > 0.5).astype(float), rng.random((1, 4, 5, 3))
+    each = [np.log(np.cosh(dice(y[..., c], p[..., c], np.ones((1, 4, 5))))) for c in range(3)]
+    got = sl.LogCoshDiceLoss(multilabel=True, dtype="float64")(y, p)
+    assert float(got) == pytest.approx(np.mean(each), rel=1e-12)

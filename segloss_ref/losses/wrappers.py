@@ -1,0 +1,266 @@
+"""Losses around a loss, which decide what it is shown: one blob after the other, or a scale."""
+
+import copy
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from segloss_ref.losses.base import SegmentationLoss
+from segloss_ref.losses.inputs import check_prediction, instance_map, shape_of, split_weight
+from segloss_ref.losses.region import DiceLoss
+from segloss_ref.losses.settings import check_number, check_whole
+
+
+class Wrapper(SegmentationLoss):
+    """Base of the losses around a loss.
+
+    They take over its `from_logits`, `multilabel`, `reduction`, `dtype`, `per`, `ignore_class`.
+
+    Args:
+        loss: a loss of this package, compounds included; `DiceLoss()` by default.
+        name: name of the loss.
+    """
+
+    def __init__(self, loss=None, *, name):
+        loss = DiceLoss() if loss is None else loss
+        if not isinstance(loss, SegmentationLoss):
+            raise ValueError(f"`loss` must be a loss of this package. Received: {loss!r}")
+        shared = ("from_logits", "multilabel", "reduction", "dtype", "per", "ignore_class")
+        super().__init__(name=name, **{key: getattr(loss, key) for key in shared})
+        self.loss = loss
+
+    def get_config(self):
+        return {"loss": keras.saving.serialize_keras_object(self.loss), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
+
+
+def parts_of(loss):
+    """The losses that a loss is made of in the end: itself, if it is not made of losses."""
+    inner = getattr(loss, "losses", None) or [getattr(loss, "loss", None)]
+    return [loss] if inner == [None] else [part for x in inner for part in parts_of(x)]
+
+
+def ignoring(loss, label):
+    """A loss like this one, all of whose parts ignore `label` instead of their own."""
+    loss = copy.copy(loss)
+    loss.ignore_class = label
+    if hasattr(loss, "losses"):
+        loss.losses = [ignoring(part, label) for part in loss.losses]
+    if hasattr(loss, "loss"):
+        loss.loss = ignoring(loss.loss, label)
+    return loss
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class BlobLoss(Wrapper):
+    """Blob loss: a loss over the image, and the same loss over each of its objects alone.
+
+    Formula: `α L(image) + β / N Σ_n L(image without the other blobs)`, N the number of blobs of
+    the image. For blob n, the pixels of all other blobs have weight 0, and the background stays; a
+    small blob then counts as much as a large one. An image without blobs has the first term alone.
+
+    Args:
+        loss: L, any loss of this package for one class, with `per="image"`; `DiceLoss()` by
+            default. Its other settings hold: `BlobLoss(DiceLoss(from_logits=True))`.
+        alpha: α, at least 0.
+        beta: β, at least 0.
+        max_blobs: the largest label of a blob. The loss is computed so many times, whatever the
+            images hold, so that it can be compiled; memory does not grow with it.
+        name: name of the loss.
+
+    Shapes: `y_true` is an instance map of integers, `(batch, *spatial)` or `(batch, *spatial, 1)`:
+        0 background, blobs from 1 to `max_blobs`, -1 (and the `ignore_class` of the loss) out of
+        the picture. `y_pred` is `(batch, *spatial, 1)`; `sample_weight` as for every loss.
+    Returns: α + β times a value of L, in its range.
+    Raises:
+        ValueError: for a mask as `y_true`, and for NumPy labels above `max_blobs`. In a compiled
+            graph there are no values to look at: blobs beyond count in the image, and for other
+            blobs as other ones, but have no turn of their own.
+    Example:
+        >>> blobs = np.array([[[1, 1, 1, 0, 2, 0]]])
+        >>> p = np.array([1.0, 1, 1, 0, 0, 0]).reshape(1, 1, 6, 1)  # the small one is missed
+        >>> loss = BlobLoss(DiceLoss(smooth=0.5))
+        >>> value = loss(blobs, p)  # 2 (1 - 6.5 / 7.5) + (0 + 1 - 0.5 / 1.5) / 2
+        >>> round(float(value), 4)
+        0.6
+
+    Source: Kofler et al. 2022 (arXiv:2205.08209), with these weights; their blobs are connected
+        components, numbered beforehand. Their code sets the prediction on other blobs to 0 instead
+        of leaving these pixels out, which for logits means a probability of 1/2, and takes the
+        mean of the blob terms over images that have blobs.
+    """
+
+    truth = "instances"
+    takes = ("binary",)
+
+    def __init__(self, loss=None, alpha=2.0, beta=1.0, max_blobs=64, *, name="blob"):
+        super().__init__(loss, name=name)
+        self.alpha = check_number("alpha", alpha, at_least=0)
+        self.beta = check_number("beta", beta, at_least=0)
+        self.max_blobs = check_whole("max_blobs", max_blobs, at_least=1)
+        parts = parts_of(self.loss)
+        if self.loss.truth != "mask":
+            raise ValueError(f"`loss` must compare masks. Received: {self.loss.name}")
+        if any(part.per != "image" for part in parts):
+            raise ValueError(
+                "`loss` must have per='image': a blob belongs to an image. Received: per='batch'"
+            )
+        ignored = {part.ignore_class for part in parts}
+        if len(ignored) > 1:
+            raise ValueError(f"All parts of `loss` must ignore the same class. Received: {ignored}")
+        (self.ignore_class,) = ignored
+        self._masked = ignoring(self.loss, -1)
+
+    def terms(self, y_true, y_pred, sample_weight=None):
+        self._check_numbers(y_true)
+        y_pred = ops.convert_to_tensor(y_pred)
+        labels = instance_map(ops.convert_to_tensor(y_true), y_pred, self)[..., None]
+        y = ops.where(labels < 0, -1, ops.cast(labels > 0, "int32"))
+        image = self._masked.terms(y, y_pred, sample_weight)
+        blobs = self._blob_means(labels, y_pred, sample_weight)
+        # Values are multiplied by their weights when they are reduced; those of blobs already are.
+        return [
+            (factor, self.alpha * value + self.beta * ops.divide_no_nan(blobs[k], weight), weight)
+            for k, (factor, value, weight) in enumerate(image)
+        ]
+
+    def _blob_means(self, labels, y_pred, sample_weight):
+        """The mean over the blobs of each image, weights included, `(terms, batch)`."""
+        pixel_weight, image_weight = split_weight(sample_weight, y_pred, self.compute_dtype)
+        if pixel_weight is None:
+            pixel_weight = ops.ones_like(labels, dtype=self.compute_dtype)
+        elif len(pixel_weight.shape) < len(labels.shape):
+            pixel_weight = pixel_weight[..., None]
+
+        def turn(y_pred, labels, pixel_weight, number):
+            own = labels == number
+            y = ops.where(labels < 0, -1, ops.cast(own, "int32"))
+            weight = ops.where((labels > 0) & ~own, ops.zeros_like(pixel_weight), pixel_weight)
+            there = ops.any(own & (weight > 0), axis=tuple(range(1, len(labels.shape))))
+            there = ops.cast(there, self.compute_dtype)
+            terms = self._masked.terms(y, y_pred, weight)
+            return ops.stack([there, *(there * value * weight for _, value, weight in terms)])
+
+        # A turn is computed again on the way back rather than kept: only its inputs need memory.
+        turn = keras.remat(turn)
+        numbers = ops.arange(1, self.max_blobs + 1, dtype="int32")
+        turns = ops.map(lambda number: turn(y_pred, labels, pixel_weight, number), numbers)
+        sums = ops.sum(turns, axis=0)
+        means = ops.divide_no_nan(sums[1:], sums[:1])
+        return means if image_weight is None else image_weight * means
+
+    def _check_numbers(self, y_true):
+        if not isinstance(y_true, np.ndarray) or not np.issubdtype(y_true.dtype, np.integer):
+            return  # a graph has no values to look at; another dtype is refused later
+        labels = y_true if self.ignore_class is None else y_true[y_true != self.ignore_class]
+        if labels.size and (labels.min() < -1 or labels.max() > self.max_blobs):
+            raise ValueError(
+                f"Blobs must be numbered from 1 to `max_blobs`, {self.max_blobs}; 0 is background, "
+                f"-1 out of the picture. Received: labels from {labels.min()} to {labels.max()}. "
+                "`skimage.segmentation.relabel_sequential` closes gaps between the numbers."
+            )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "max_blobs": self.max_blobs,
+        }
+
+
+def strides_of(y_true, y_pred):
+    """How many pixels of the truth lie along one of the prediction, for each axis of space.
+
+    Raises:
+        ValueError: if they do not divide, where sizes are known.
+    """
+    strides = []
+    for true, pred in zip(ops.shape(y_true)[1:], ops.shape(y_pred)[1:-1]):
+        if isinstance(true, int) and isinstance(pred, int) and (pred == 0 or true % pred):
+            raise ValueError(
+                "The sizes of `y_true` must be whole multiples of those of `y_pred`. Received: "
+                f"y_true.shape={shape_of(y_true)}, y_pred.shape={shape_of(y_pred)}"
+            )
+        strides.append(true // pred)
+    return strides
+
+
+def coarser(x, strides, sizes):
+    """One pixel of every block of `strides` pixels, the one at its centre; `sizes` blocks."""
+    if all(isinstance(stride, int) for stride in strides):
+        return x[(slice(None), *(slice(stride // 2, None, stride) for stride in strides))]
+    # Sizes known only when the graph runs: blocks apart, which fails unless they divide.
+    blocks = [n for pair in zip(sizes, strides) for n in pair]
+    x = ops.reshape(x, (ops.shape(x)[0], *blocks, *x.shape[1 + len(strides) :]))
+    for axis, stride in enumerate(strides, start=2):
+        x = ops.take(x, stride // 2, axis=axis)
+    return x
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class DeepSupervisionLoss(Wrapper):
+    """Deep supervision: a loss on predictions that are coarser than the truth.
+
+    Formula: `Σ_k L_k / r_k`, L_k the loss of the k-th prediction and r_k the factor by which it is
+    coarser than the truth: 1, 1/2, 1/4, ... where each halves the one before. The sum is not
+    divided by that of the weights.
+
+    Truth and pixel weights are brought to the size of the prediction by taking the pixel at the
+    centre of each block (nearest neighbour): masks stay hard, class and instance maps stay maps,
+    and a pixel keeps its own weight.
+
+    Args:
+        loss: L, any loss of this package; `DiceLoss()` by default. Its other settings hold:
+            `DeepSupervisionLoss(DiceLoss(from_logits=True))`.
+        name: name of the loss.
+
+    Shapes: `y_pred` is `(batch, *spatial, classes)`, or a list of such predictions; `y_true` and a
+        pixel map of weights are as for every loss, but in space they may be larger than `y_pred`
+        by whole factors (along different axes, r is the largest). In `model.compile` one such loss
+        serves a model with several outputs: Keras calls it for each output with the truth of that
+        output, so `fit(x, [y] * n)`, and adds.
+    Returns: the weighted sum.
+    Raises:
+        ValueError: if the sizes are no whole multiples.
+    Example:
+        >>> y = np.ones((1, 4, 4, 1))
+        >>> fine, coarse = np.ones((1, 4, 4, 1)), np.zeros((1, 2, 2, 1))
+        >>> value = DeepSupervisionLoss()(y, [fine, coarse])  # 0 + (1 - 1 / (4 + 1)) / 2
+        >>> round(float(value), 4)
+        0.4
+
+    Source: Lee et al. 2015 (arXiv:1409.5185) for losses on inner layers; the halving weights are
+        nnU-Net's, which leaves the coarsest prediction out and divides by the sum of the rest.
+    """
+
+    def __init__(self, loss=None, *, name="deep_supervision"):
+        super().__init__(loss, name=name)
+        self.truth = self.loss.truth
+        self.takes, self.dimensions = self.loss.takes, self.loss.dimensions
+
+    def terms(self, y_true, y_pred, sample_weight=None):
+        if isinstance(y_pred, (list, tuple)):
+            return [t for each in y_pred for t in self.terms(y_true, each, sample_weight)]
+        y_pred = ops.convert_to_tensor(y_pred)
+        check_prediction(y_pred)
+        if not hasattr(y_true, "shape"):
+            y_true = ops.convert_to_tensor(y_true)
+        dimensions = len(y_pred.shape) - 2
+        if len(shape_of(y_true)) <= dimensions:
+            return self.loss.terms(y_true, y_pred, sample_weight)  # which says what is wrong
+        strides, sizes = strides_of(y_true, y_pred), ops.shape(y_pred)[1:-1]
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight)
+            if (
+                len(shape_of(sample_weight)) > dimensions
+            ):  # a pixel map; others are left as they are
+                sample_weight = coarser(sample_weight, strides, sizes)
+        terms = self.loss.terms(coarser(y_true, strides, sizes), y_pred, sample_weight)
+        factor = functools.reduce(ops.maximum, strides)
+        return [(f, value / ops.cast(factor, value.dtype), weight) for f, value, weight in terms]
