@@ -1,0 +1,163 @@
+"""The catalogue is whole and right, each loss in it holds, and the package is light to import."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import matplotlib.mathtext
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+import segloss_ref as sl
+
+ROOT = Path(__file__).resolve().parent.parent
+ENTRIES = sl.catalogue()
+each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+
+
+def test_every_public_loss_is_in_it_once():
+    losses = {name: getattr(sl, name) for name in sl.losses.__all__}
+    losses = {name for name, member in losses.items() if inspect.isclass(member)}
+    assert sorted(entry.name for entry in ENTRIES) == sorted(losses - {"SegmentationLoss"})
+    assert len(ENTRIES) >= 35
+
+
+def test_families_come_in_order():
+    families = ["distribution", "region", "boundary", "compound"]
+    assert list(dict.fromkeys(entry.family for entry in ENTRIES)) == families
+
+
+def test_a_list_of_its_own_each_time():
+    entries = sl.catalogue()
+    entries.clear()
+    assert sl.catalogue() == ENTRIES
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ENTRIES[0].name = "mine"
+
+
+@each
+def test_the_class_is_named_and_documented(entry):
+    assert issubclass(entry.loss, sl.SegmentationLoss) and entry.loss is getattr(sl, entry.name)
+    documentation = inspect.getdoc(entry.loss)
+    parts = ["Formula", "Args:", "Shapes:", "Returns:", "Raises:", "Example:", "Source:"]
+    places = [documentation.find(f"\n{part}") for part in parts]
+    assert -1 not in places and places == sorted(places)
+    assert documentation.splitlines()[0].endswith(".")
+
+
+@each
+def test_the_source_is_in_the_bibliography(entry):
+    keys = re.findall(r"^@\w+\{([^,]+),", (ROOT / "book/references.bib").read_text(), re.MULTILINE)
+    assert entry.citation in keys
+
+
+@each
+def test_the_formula_can_be_set(entry):
+    assert entry.formula == entry.formula.strip()
+    matplotlib.mathtext.MathTextParser("path").parse(f"${entry.formula}$")
+
+
+def test_the_chapters_are_those_of_the_book():
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    files = [c["file"] for part in contents["parts"] for c in part["chapters"]]
+    chapters = {entry.chapter for entry in ENTRIES} - {None}
+    assert chapters <= {file.removeprefix("notebooks/") for file in files}
+    # And a chapter on losses is on one of these, at least.
+    of_losses = {f for f in files if f.split("/")[1] in {e.family for e in ENTRIES}}
+    assert {f"notebooks/{chapter}" for chapter in chapters} == of_losses
+
+
+@each
+def test_the_chapter_speaks_of_the_loss(entry):
+    if entry.chapter is not None:
+        assert entry.name in (ROOT / "book" / f"{entry.chapter}.md").read_text()
+
+
+@each
+def test_made_without_arguments_and_from_its_configuration(entry):
+    loss = entry.loss()
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is entry.loss and again.get_config() == loss.get_config()
+
+
+def masks(shape):
+    """An empty, a full and a one-pixel mask: one batch."""
+    y = np.zeros((3, *shape), "int32")
+    y[1] = 1
+    y[(2, *(side // 2 for side in shape))] = 1
+    return y
+
+
+@each
+@pytest.mark.parametrize("logit", [-1e4, -3.0, 0.0, 3.0, 1e4])
+def test_finite_forward_and_backward_on_empty_full_and_one_pixel_masks(entry, logit):
+    loss = entry.loss()
+    for dimensions in loss.dimensions:
+        for kind in loss.takes:
+            y, classes = masks((8, 6, 5)[:dimensions]), 1 if kind == "binary" else 2
+            if loss.truth == "mask":
+                y = y[..., None] if kind == "binary" else np.eye(2, dtype="float32")[y]
+            sides = np.array([1.0, -1.0], "float32")[-classes:]
+            z = tf.fill((3, *(8, 6, 5)[:dimensions], classes), np.float32(logit)) * sides
+            p = tf.nn.softmax(z) if kind == "exclusive" else tf.sigmoid(z)
+            check_finite(made(entry, kind, from_logits=True), y, z)
+            check_finite(made(entry, kind), y, p)
+
+
+def made(entry, kind, **options):
+    """The loss with options that a loss around a loss, or made of losses, has from within."""
+    options["multilabel"] = kind == "independent"
+    if "kwargs" in inspect.signature(entry.loss.__init__).parameters:
+        return entry.loss(**options)
+    inside = sl.DiceLoss(**options)
+    return entry.loss([inside] if entry.loss is sl.CompoundLoss else inside)
+
+
+def check_finite(loss, y, x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = loss(y, x)
+    assert np.isfinite(value.numpy())
+    assert np.isfinite(tape.gradient(value, x).numpy()).all()
+
+
+IMPORTED = """
+import json, socket, sys
+import keras
+before = set(sys.modules)
+def refuse(*args, **kwargs):
+    raise OSError("no network while importing")
+socket.socket.connect = socket.getaddrinfo = refuse
+import segloss_ref
+print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
+"""
+
+
+def test_importing_loads_neither_plots_nor_data_tools_and_asks_no_network():
+    """Seen in a process of its own, beyond what Keras loads."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    modules = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "segloss_ref" in modules
+    assert not modules & {"matplotlib", "pandas", "skimage", "pooch", "PIL", "tqdm", "requests"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "segloss_ref").rglob("*.py")), ids=lambda p: p.stem)
+def test_no_module_of_the_package_imports_a_backend(path):
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.partition(".")[0])
+    assert not imported & {"tensorflow", "torch", "jax"}
