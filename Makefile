@@ -12,10 +12,10 @@ READY := .venv/ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test run serve lock clean lint pairs
+.PHONY: help setup book test run serve lock clean lint pairs parity backends
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with the locked packages and segloss_ref
 
@@ -50,6 +50,22 @@ pairs: $(READY)
 
 run: $(READY)  ## execute the notebooks that changed and store what they give
 	$(BIN)/python tools/notebooks.py run
+
+# Other libraries and backends have environments of their own; segloss_ref is read from here.
+.cache/parity/ready: benchmarks/requirements.txt
+.cache/jax/ready: benchmarks/requirements-jax.txt
+.cache/%/ready:
+	@echo "Setting up .cache/$*, the first time only; with PyTorch it may take 6 GB."
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet -r $<
+	@touch $@
+
+parity: .cache/parity/ready  ## compare the losses with those of Keras, PyTorch, MONAI and SMP
+	PYTHONPATH=. $(<D)/bin/python benchmarks/parity.py
+
+backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with what TensorFlow gave
+	PYTHONPATH=. KERAS_BACKEND=torch .cache/parity/bin/python benchmarks/backends.py
+	PYTHONPATH=. KERAS_BACKEND=jax .cache/jax/bin/python benchmarks/backends.py
 
 lock:  ## resolve pyproject.toml into requirements.txt anew
 	$(PYTHON) -m venv .cache/lock
