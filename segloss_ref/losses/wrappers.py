@@ -257,9 +257,7 @@ class DeepSupervisionLoss(Wrapper):
         strides, sizes = strides_of(y_true, y_pred), ops.shape(y_pred)[1:-1]
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)
-            if (
-                len(shape_of(sample_weight)) > dimensions
-            ):  # a pixel map; others are left as they are
+            if len(shape_of(sample_weight)) > dimensions:  # a pixel map; others stay as they are
                 sample_weight = coarser(sample_weight, strides, sizes)
         terms = self.loss.terms(coarser(y_true, strides, sizes), y_pred, sample_weight)
         factor = functools.reduce(ops.maximum, strides)
