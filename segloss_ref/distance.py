@@ -11,47 +11,54 @@ _FAR = float("inf")
 _NOTHING = (_FAR, 0, _FAR)
 
 
-def nearest_two_labels(labels, radius):
+def nearest_two_labels(labels, radius, nearest_radius=None):
     """Distances to the nearest and to the second nearest *different* label.
 
     `d1(x) = min over l of D(x, l)` and `d2(x) = min over l != l1(x) of D(x, l)`, where `D(x, l)`
     is the Euclidean distance from pixel `x` to the nearest pixel labelled `l`, and `l1(x)` is the
     label that attains `d1(x)`.
 
-    Every pixel carries its two best labels, first along its row, then across the rows. This is
-    exact: a label that is not among the two best of a column's pixel has two better ones there,
-    and they stay better for everyone who looks through that pixel. Time and memory do not depend
-    on the number of labels.
+    Every pixel learns its two best labels in its column; then it looks for the best of the columns
+    at its sides, and for the best other one. This is exact: a label that is not among the two best
+    of a column's pixel has two better ones there, and they stay better for everyone who looks
+    through that pixel. Time and memory do not depend on the number of labels.
 
     Args:
         labels: Integer tensor `(batch, height, width)`; only labels above 0 are objects.
         radius: Whole number of pixels, at least 1, a Python number. Distances up to it are exact.
+        nearest_radius: The same for d1 alone, if that is enough: it saves time. Pixels farther
+            from all labels have neither distance. `None`: `radius`.
 
     Returns:
         Two float32 tensors `(batch, height, width)` in pixels, `d1 <= d2`; infinity where
-        there is no such label within `radius`.
+        there is no such label within the radius.
 
     Raises:
-        ValueError: If `radius` is not a whole number above 0.
+        ValueError: If a radius is not a whole number above 0, or `nearest_radius` exceeds `radius`.
 
     Example:
         >>> nearest, second = nearest_two_labels(ops.array([[[1, 0, 0, 2]]]), radius=5)
         >>> print(ops.convert_to_numpy(nearest), ops.convert_to_numpy(second))
         [[[0. 1. 1. 0.]]] [[[3. 2. 2. 3.]]]
     """
-    if int(radius) != radius or radius < 1:
+    nearest_radius = radius if nearest_radius is None else nearest_radius
+    for name, value in (("radius", radius), ("nearest_radius", nearest_radius)):
+        if int(value) != value or value < 1:
+            raise ValueError(
+                f"`{name}` must be a whole number of pixels, 1 or more. Received: {value}"
+            )
+    if nearest_radius > radius:
         raise ValueError(
-            f"`radius` must be a whole number of pixels, 1 or more. Received: {radius}"
+            f"`nearest_radius` must be at most `radius`, {radius}. Received: {nearest_radius}"
         )
-    radius = int(radius)
-    labels = ops.cast(ops.convert_to_tensor(labels), "int32")
-    nearest = ops.where(labels > 0, 0.0, _FAR)
-    best = (nearest, labels, ops.full_like(nearest, _FAR))
-
-    nearest, labels, second = _along_rows(best, radius)
-    best = (ops.square(nearest), labels, ops.square(second))
-    distances = _across_rows(best, radius)
-    return tuple(ops.where(d <= radius**2, ops.sqrt(d), _FAR) for d in (distances[0], distances[2]))
+    # The axis that is looked along comes first: there, a window of a tensor need not be copied.
+    labels = ops.transpose(ops.cast(ops.convert_to_tensor(labels), "int32"), (1, 0, 2))
+    columns = [ops.transpose(x, (2, 1, 0)) for x in _two_along_columns(labels, int(radius))]
+    nearest, second = _two_across_columns(columns, int(radius), int(nearest_radius))
+    reached = nearest <= nearest_radius**2
+    second = ops.where(reached & (second <= radius**2), ops.sqrt(second), _FAR)
+    nearest = ops.where(reached, ops.sqrt(nearest), _FAR)
+    return tuple(ops.transpose(d, (1, 2, 0)) for d in (nearest, second))
 
 
 def _nearer_two(a, b):
@@ -72,26 +79,15 @@ def _nearer_two(a, b):
     )
 
 
-def _with_neighbours(best, padded, axis, margin, offset, cost):
-    """Merges `best` with the pairs `offset` pixels to both sides, which are `cost` farther away."""
-    shape = ops.shape(best[0])
-    for start in (margin - offset, margin + offset):
-        window = [0, 0, 0]
-        window[axis] = start
-        nearest, label, second = (ops.slice(x, window, shape) for x in padded)
-        best = _nearer_two(best, (nearest + cost, label, second + cost))
-    return best
+def _windows(x, margin, beyond):
+    """A function that gives `x`, moved by an offset of up to `margin` along its first axis."""
+    shape = ops.shape(x)
+    padded = ops.pad(x, ((margin, margin), (0, 0), (0, 0)), constant_values=beyond)
+    return lambda offset: ops.slice(padded, (margin + offset, 0, 0), shape)
 
 
-def _pad(best, axis, margin):
-    widths = [(0, 0)] * 3
-    widths[axis] = (margin, margin)
-    return [
-        ops.pad(x, widths, constant_values=fill) for x, fill in zip(best, _NOTHING, strict=True)
-    ]
-
-
-def _along_rows(best, radius):
+def _two_along_columns(labels, radius):
+    """The pair of each pixel, in its own column, `(height, batch, width)`: plain distances."""
     # Along one axis distances add up, so strides 1, 2, 4, ... reach all offsets up to their sum.
     strides = radius.bit_length()
     margin = 2 ** (strides - 1)
@@ -99,22 +95,47 @@ def _along_rows(best, radius):
     def double(_, state):
         stride, best = state[0], state[1:]
         cost = ops.cast(stride, "float32")
-        best = _with_neighbours(best, _pad(best, 2, margin), 2, margin, stride, cost)
+        windows = [_windows(x, margin, fill) for x, fill in zip(best, _NOTHING, strict=True)]
+        for offset in (-stride, stride):
+            nearest, label, second = (window(offset) for window in windows)
+            best = _nearer_two(best, (nearest + cost, label, second + cost))
         return (stride * 2, *best)
 
-    return ops.fori_loop(0, strides, double, (1, *best))[1:]
+    nearest = ops.where(labels > 0, 0.0, _FAR)
+    start = (1, nearest, labels, ops.full_like(nearest, _FAR))
+    return ops.fori_loop(0, strides, double, start)[1:]
 
 
-def _across_rows(best, radius):
-    # Squared distances of the two axes add up, those of two steps along one axis do not: every
-    # offset takes its turn. A loop, not 2 * radius copies of its body, which compile for seconds.
-    padded = _pad(best, 1, radius)
+def _two_across_columns(columns, radius, nearest_radius):
+    """Squared distances of the pair of each pixel, `(width, batch, height)`, from the columns'.
 
-    def look(offset, best):
-        cost = ops.cast(offset * offset, "float32")
-        return _with_neighbours(best, padded, 1, radius, offset, cost)
+    Squared distances of the two axes add up, those of two steps along one axis do not: every
+    offset takes its turn. Loops, not so many copies of their bodies, which compile for seconds.
+    """
+    nearest, label, second = columns
+    nearest, second = ops.square(nearest), ops.square(second)
+    nearest_at, label_at, second_at = (
+        _windows(x, radius, beyond) for x, beyond in zip((nearest, label, second), _NOTHING)
+    )
 
-    return ops.fori_loop(1, radius + 1, look, best)
+    def look_for_nearest(offset, best):
+        before, after = nearest_at(-offset), nearest_at(offset)
+        labels = ops.where(before <= after, label_at(-offset), label_at(offset))
+        nearer = ops.minimum(before, after) + ops.cast(offset * offset, "float32")
+        return ops.minimum(best[0], nearer), ops.where(best[0] <= nearer, best[1], labels)
+
+    best, best_label = ops.fori_loop(1, nearest_radius + 1, look_for_nearest, (nearest, label))
+
+    def best_other(offset):
+        is_same = label_at(offset) == best_label
+        return ops.where(is_same, second_at(offset), nearest_at(offset))
+
+    def look_for_second(offset, best_second):
+        nearer = ops.minimum(best_other(-offset), best_other(offset))
+        return ops.minimum(best_second, nearer + ops.cast(offset * offset, "float32"))
+
+    start = ops.where(label == best_label, second, nearest)
+    return best, ops.fori_loop(1, radius + 1, look_for_second, start)
 
 
 # --- Distance to the nearest pixel of a mask -----------------------------------------------------

@@ -172,7 +172,8 @@ def unet_weight_map_ops(labels, w0=10.0, sigma=5.0, class_weights=None):
     weights = _class_map_ops(labels, class_weights)
     reach = _reach(sigma)
     if reach > 0:
-        nearest, second = nearest_two_labels(labels, reach)
+        # As the two distances together count, the smaller one only up to half as far.
+        nearest, second = nearest_two_labels(labels, reach, nearest_radius=reach // 2 + 1)
         seam = w0 * ops.exp(-ops.square(nearest + second) / (2 * sigma**2))
         weights = weights + ops.where(labels == 0, seam, 0.0)
     return weights
