@@ -5,12 +5,14 @@
 """
 
 from segloss_ref import losses
+from segloss_ref.augmentation import AugmentedModel, RandomDeformation
 from segloss_ref.catalogue import catalogue
 from segloss_ref.losses import *  # noqa: F403
 from segloss_ref.weight_maps import (
     UNET_2015,
     UNET_2019,
     UNetWeightMap,
+    seam_reach,
     separate_touching,
     unet_weight_map,
 )
@@ -21,8 +23,11 @@ __all__ = [
     *losses.__all__,
     "UNET_2015",
     "UNET_2019",
+    "AugmentedModel",
+    "RandomDeformation",
     "UNetWeightMap",
     "catalogue",
+    "seam_reach",
     "separate_touching",
     "unet_weight_map",
 ]

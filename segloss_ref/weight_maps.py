@@ -73,7 +73,7 @@ def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
         return np.stack(maps) if maps else np.zeros(labels.shape)
 
     weights = _class_map(labels, class_weights)
-    reach = _reach(sigma)
+    reach = seam_reach(sigma)
     nearest, second = _squared_distances_to_two(_small_numbers(labels), reach)
     seam = np.flatnonzero((labels == 0) & (second <= reach**2))
     total = np.sqrt(nearest.ravel()[seam]) + np.sqrt(second.ravel()[seam])
@@ -170,7 +170,7 @@ def unet_weight_map_ops(labels, w0=10.0, sigma=5.0, class_weights=None):
     w0, sigma, class_weights = _checked_settings(w0, sigma, class_weights)
     labels = _labels_tensor(labels)
     weights = _class_map_ops(labels, class_weights)
-    reach = _reach(sigma)
+    reach = seam_reach(sigma)
     if reach > 0:
         # As the two distances together count, the smaller one only up to half as far.
         nearest, second = nearest_two_labels(labels, reach, nearest_radius=reach // 2 + 1)
@@ -322,11 +322,16 @@ def _labels_tensor(labels):
     return ops.cast(labels, "int32")
 
 
-def _reach(sigma):
-    """How far, in pixels, the second nearest cell can be for the seam to matter.
+def seam_reach(sigma):
+    """How far, in whole pixels, a cell can be from a pixel to which it adds weight.
 
-    The nearest cell is at least 1 away. So what lies beyond the reach R adds less than
-    w0 exp(-(R + 1)² / (2 sigma²)), which is at most `_NEGLIGIBLE` times w0.
+    The other cell is at least 1 away. So what lies beyond the reach R adds less than
+    w0 exp(-(R + 1)² / (2 sigma²)), which is at most 1e-7 w0. A crop whose map shall be that of the
+    whole picture needs the labels that far beyond its edge.
+
+    Example:
+        >>> seam_reach(5.0)
+        28
     """
     return max(math.ceil(sigma * math.sqrt(-2 * math.log(_NEGLIGIBLE))) - 1, 0)
 

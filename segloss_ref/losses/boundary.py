@@ -34,13 +34,16 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
         sigma: σ > 0, their width in pixels.
         class_weights: the balance w_c: `None` (1 everywhere), the pair (background, cell), or
             `"balanced"`.
+        surround: pixels by which `y_true` may reach farther than `y_pred` on each side, so that
+            cells beyond the edge of a crop count in its map: 28 are enough for σ = 5
+            (`seam_reach`). Where it does not, as in whole images, nothing lies beyond the edge.
         **kwargs: the arguments of every loss, see `SegmentationLoss`. The mean weight of the map
             exceeds 1; `reduction="mean_with_sample_weight"` divides it out, for comparisons.
 
     Shapes: `y_true` is an instance map of integers, `(batch, height, width)` or `(batch, height,
-        width, 1)`: 0 background, each cell its own number, -1 (and `ignore_class`) out of the
-        picture. A binary mask would make one cell of all that touch. `y_pred` is `(batch, height,
-        width, 1)`; `sample_weight` multiplies the map.
+        width, 1)`, or larger on each side by `surround`: 0 background, each cell its own number,
+        -1 (and `ignore_class`) out of the picture. A binary mask would make one cell of all that
+        touch. `y_pred` is `(batch, height, width, 1)`; `sample_weight` multiplies the map.
     Returns: one value per image, at least 0.
     Raises:
         ValueError: for a boolean or fractional `y_true`, several classes, other shapes.
@@ -58,16 +61,28 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
     takes = ("binary",)
     dimensions = (2,)
 
-    def __init__(self, w0=10.0, sigma=5.0, class_weights=None, *, name="shape_aware", **kwargs):
+    def __init__(
+        self,
+        w0=10.0,
+        sigma=5.0,
+        class_weights=None,
+        surround=0,
+        *,
+        name="shape_aware",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         # The layer owns the settings of the map and their checks.
         layer = UNetWeightMap(w0, sigma, class_weights)
         self.w0, self.sigma, self.class_weights = layer.w0, layer.sigma, layer.class_weights
+        self.surround = check_whole("surround", surround, at_least=0)
 
     def _image_values(self, y_true, y_pred, sample_weight=None):
         y_pred = ops.convert_to_tensor(y_pred)
-        labels = separate_touching_ops(instance_map(ops.convert_to_tensor(y_true), y_pred, self))
+        labels = separate_touching_ops(instance_map(y_true, y_pred, self, self.surround))
         weight = unet_weight_map_ops(labels, self.w0, self.sigma, self.class_weights)
+        if self.surround:
+            labels, weight = (_middle(x, ops.shape(y_pred)[:3]) for x in (labels, weight))
         for factor in split_weight(sample_weight, y_pred, self.compute_dtype):
             if factor is not None:
                 pixels = ops.reshape(factor, (*ops.shape(factor), 1, 1)[:3])
@@ -81,7 +96,14 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
             "w0": self.w0,
             "sigma": self.sigma,
             "class_weights": self.class_weights,
+            "surround": self.surround,
         }
+
+
+def _middle(x, shape):
+    """What is left of `(batch, height, width)` without as much on each side as is too much."""
+    start = (0, *((whole - part) // 2 for whole, part in zip(ops.shape(x)[1:], shape[1:])))
+    return ops.slice(x, start, shape)
 
 
 class _ClassPixelLoss(RegionLoss):

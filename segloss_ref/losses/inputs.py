@@ -96,9 +96,11 @@ def as_batch(y_true, y_pred, sample_weight, ignore_class, *, loss):
     """Checks one call of `loss` and returns it as a `Batch`. No shape is ever broadcast."""
     values = y_true if isinstance(y_true, np.ndarray) else None  # a graph has none to look at
     y_pred = ops.convert_to_tensor(y_pred)
-    y_true = ops.convert_to_tensor(y_true)
     check_prediction(y_pred)
+    y_true = y_true if isinstance(y_true, np.ndarray) else ops.convert_to_tensor(y_true)
     is_map = is_class_map(y_true, y_pred)
+    y_true = ops.convert_to_tensor(y_true)
+    y_true = ops.cast(y_true, "int32") if is_map and "int" not in dtype_of(y_true) else y_true
     _check_taken(loss, y_pred)
     if is_map and values is not None:
         _check_labels(values if ignore_class is None else values[values != ignore_class], y_pred)
@@ -194,12 +196,11 @@ def is_class_map(y_true, y_pred):
     if same_shape(true, pred):
         return False
     if classes > 1 and (same_shape(true, pred[:-1]) or same_shape(true, (*pred[:-1], 1))):
-        dtype = keras.backend.standardize_dtype(y_true.dtype)
-        if "int" in dtype:
+        if _may_hold_labels(y_true):
             return True
         raise ValueError(
             "A class map must have an integer dtype; soft labels must have the shape of `y_pred`. "
-            f"Received: y_true of dtype {dtype} and shape {true}, y_pred.shape={pred}"
+            f"Received: y_true of dtype {dtype_of(y_true)} and shape {true}, y_pred.shape={pred}"
         )
     allowed = f"the shape of `y_pred`, {pred}"
     if classes > 1:
@@ -213,30 +214,45 @@ def is_class_map(y_true, y_pred):
     )
 
 
-def instance_map(y_true, y_pred, loss):
+def dtype_of(x):
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def _may_hold_labels(y_true):
+    # On TensorFlow's replicas, Keras 3.15 builds a loss from the mean of their targets, which is
+    # float64 for integers. Only the tensors of a graph can be such means; arrays are refused.
+    dtype = dtype_of(y_true)
+    return "int" in dtype or (dtype == "float64" and not isinstance(y_true, np.ndarray))
+
+
+def instance_map(y_true, y_pred, loss, surround=0):
     """The instance map of a loss whose `truth` is one, int32, `(batch, *spatial)`.
 
     0 is background, and -1 is out of the picture, where `y_true` is -1 or the loss's
-    `ignore_class`.
+    `ignore_class`. The map may reach farther than the prediction, by `surround` on each side.
 
     Raises:
         ValueError: for other shapes, for several classes, for a boolean or fractional `y_true`.
     """
     check_prediction(y_pred)
     _check_taken(loss, y_pred)
+    y_true = y_true if isinstance(y_true, np.ndarray) else ops.convert_to_tensor(y_true)
     true, pred = shape_of(y_true), shape_of(y_pred)
-    if not (same_shape(true, pred) or same_shape(true, pred[:-1])):
+    batch, *spatial, channels = pred
+    wider = (batch, *(None if n is None else n + 2 * surround for n in spatial), channels)
+    allowed = [pred[:-1], pred] + ([wider[:-1], wider] if surround else [])
+    if not any(same_shape(true, shape) for shape in allowed):
         raise ValueError(
-            f"`y_true` must be an instance map of shape {pred[:-1]} or {pred}; shapes are never "
-            f"broadcast. Received: y_true.shape={true}, y_pred.shape={pred}"
+            f"`y_true` must be an instance map of shape {' or '.join(map(str, allowed))}; shapes "
+            f"are never broadcast. Received: y_true.shape={true}, y_pred.shape={pred}"
         )
-    dtype = keras.backend.standardize_dtype(y_true.dtype)
-    if "int" not in dtype:
+    if not _may_hold_labels(y_true):
         raise ValueError(
-            "`y_true` must be an instance map of integers, each object its own number: a mask "
-            f"does not tell objects that touch apart. Received: y_true of dtype {dtype}"
+            "`y_true` must be an instance map of integers, each object its own number: a mask does "
+            f"not tell objects that touch apart. Received: y_true of dtype {dtype_of(y_true)}"
         )
-    labels = ops.cast(y_true[..., 0] if len(true) == len(pred) else y_true, "int32")
+    labels = ops.convert_to_tensor(y_true)
+    labels = ops.cast(labels[..., 0] if len(true) == len(pred) else labels, "int32")
     if loss.ignore_class is None:
         return labels
     return ops.where(labels == loss.ignore_class, -1, labels)

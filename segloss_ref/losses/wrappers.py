@@ -119,7 +119,7 @@ class BlobLoss(Wrapper):
     def terms(self, y_true, y_pred, sample_weight=None):
         self._check_numbers(y_true)
         y_pred = ops.convert_to_tensor(y_pred)
-        labels = instance_map(ops.convert_to_tensor(y_true), y_pred, self)[..., None]
+        labels = instance_map(y_true, y_pred, self)[..., None]
         y = ops.where(labels < 0, -1, ops.cast(labels > 0, "int32"))
         image = self._masked.terms(y, y_pred, sample_weight)
         blobs = self._blob_means(labels, y_pred, sample_weight)

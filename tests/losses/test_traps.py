@@ -259,3 +259,29 @@ def test_a_model_is_loaded_by_a_process_that_never_made_its_loss(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "[0.1, 0.9, None, 0.25, None, 1.5] (1.0, 0.5)"
+
+
+@pytest.mark.parametrize("kind", ["classes", "instances"])
+def test_integer_maps_on_two_replicas(kind):
+    """Keras builds a loss on replicas from the mean of their targets: integers become float64."""
+    rng = np.random.default_rng(0)
+    x = rng.random((4, 8, 8, 1)).astype("float32")
+    y = rng.integers(0, 3, (4, 8, 8)).astype("int32")
+    loss, classes = (
+        (sl.CategoricalCrossEntropyLoss, 3) if kind == "classes" else (sl.ShapeAwareLoss, 1)
+    )
+    reduce = tf.distribute.ReductionToOneDevice()
+    trained = []
+    for strategy in (
+        tf.distribute.get_strategy(),
+        tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduce),
+    ):
+        with strategy.scope():
+            keras.utils.set_random_seed(0)
+            model = keras.Sequential(
+                [keras.Input((8, 8, 1)), keras.layers.Conv2D(classes, 3, padding="same")]
+            )
+            model.compile("sgd", loss(from_logits=True), jit_compile=False)
+        model.fit(tf.data.Dataset.from_tensors((x, y)), shuffle=False, verbose=0)
+        trained.append(model.get_weights()[0])
+    np.testing.assert_allclose(*trained, rtol=1e-4, atol=1e-6)
