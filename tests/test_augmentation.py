@@ -330,6 +330,7 @@ class TestAugmentedModel:
         with strategy.scope():
             model = AugmentedModel(network(), RandomDeformation(seed=0))
             model.compile("sgd", ShapeAwareLoss(from_logits=True), jit_compile=False)
+        assert strategy.num_replicas_in_sync == 2
         history = model.fit(images, labels, batch_size=4, verbose=0).history
         assert np.isfinite(history["loss"]).all()
 

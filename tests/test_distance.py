@@ -91,6 +91,32 @@ def test_equals_the_definition_on_scattered_and_crowded_labels(share):
     assert_as_defined(labels, radius=28)
 
 
+@pytest.mark.parametrize("nearest_radius", [1, 4, 9])
+def test_a_smaller_radius_for_the_nearest_changes_nothing_within_it(nearest_radius):
+    rng = np.random.default_rng(6)
+    labels = rng.integers(1, 40, (2, 50, 64)) * (rng.random((2, 50, 64)) < 0.01)
+    want = [np.where(d <= 9, d, INF) for d in two(labels, 9)]
+    both = nearest_two_labels(labels, 9, nearest_radius)
+    reached = want[0] <= nearest_radius
+    for got, full in zip(both, want):
+        np.testing.assert_array_equal(got, np.where(reached, full, INF))
+
+
+def test_a_million_labels():
+    # Every pixel a label of its own: 0 from itself, and 1 from a neighbour.
+    labels = np.arange(1, 2**20 + 1).reshape(1, 1024, 1024)
+    nearest, second = two(labels, 3)
+    assert (nearest == 0).all() and (second == 1).all()
+    # Each second one in each second row: between them, the two nearest are 1 and 1 away, or √2.
+    labels[:, 1::2] = labels[:, :, 1::2] = 0
+    nearest, second = (d[0, :-1, :-1] for d in two(labels, 3))
+    for at, (d1, d2) in {(0, 0): (0, 2), (0, 1): (1, 1), (1, 0): (1, 1), (1, 1): (2, 2)}.items():
+        there = np.s_[at[0] :: 2, at[1] :: 2]
+        root = np.sqrt([d1, d2]) if at == (1, 1) else (d1, d2)
+        np.testing.assert_allclose(nearest[there], root[0], rtol=1e-6)
+        np.testing.assert_allclose(second[there], root[1], rtol=1e-6)
+
+
 def test_images_of_a_batch_do_not_see_each_other():
     labels = np.zeros((2, 4, 4), np.int32)
     labels[0, 0, 0], labels[1, 3, 3] = 1, 2
@@ -110,8 +136,13 @@ def test_distances_are_float32():
 
 @pytest.mark.parametrize("radius", [0, -3, 2.5])
 def test_a_radius_that_is_no_number_of_pixels_is_refused(radius):
+    labels = np.zeros((1, 4, 4), np.int32)
     with pytest.raises(ValueError, match="`radius` must be a whole number of pixels, 1 or more"):
-        nearest_two_labels(np.zeros((1, 4, 4), np.int32), radius)
+        nearest_two_labels(labels, radius)
+    with pytest.raises(ValueError, match="`nearest_radius` must be a whole number of pixels"):
+        nearest_two_labels(labels, 4, nearest_radius=radius)
+    with pytest.raises(ValueError, match="`nearest_radius` must be at most `radius`, 4"):
+        nearest_two_labels(labels, 4, nearest_radius=5)
 
 
 def squared(mask):

@@ -148,6 +148,26 @@ class TestUNetWeightMap:
         np.testing.assert_array_equal(unet_weight_map(labels), [[1, 1, 0], [1, 1, 0]])
 
 
+@pytest.mark.parametrize(("weights_of", "side"), [(UNetWeightMap(), 2048), (unet_weight_map, 256)])
+def test_a_million_cells(weights_of, side):
+    """Single pixels, one apart in each direction: nothing to separate, all of it seam.
+
+    In NumPy 16,000 of them: there, a million take a minute.
+    """
+    labels = np.zeros((side, side), np.int32)
+    labels[::2, ::2] = np.arange(1, side**2 // 4 + 1).reshape(side // 2, side // 2)
+    labels[0, 0] = 2**31 - 1  # and with gaps between the numbers
+    weights = weights_of(labels if weights_of is unet_weight_map else labels[None])
+    weights = np.reshape(ops.convert_to_numpy(weights), labels.shape)[:-1, :-1]
+    np.testing.assert_array_equal(weights[::2, ::2], 1)
+    for between, total in (
+        (np.s_[::2, 1::2], 2),
+        (np.s_[1::2, ::2], 2),
+        (np.s_[1::2, 1::2], 8**0.5),
+    ):
+        np.testing.assert_allclose(weights[between], 1 + 10 * np.exp(-(total**2) / 50), rtol=1e-6)
+
+
 @pytest.mark.parametrize("compute", ["numpy", "ops"])
 class TestClassWeights:
     # w0 = 0 leaves w_c alone.

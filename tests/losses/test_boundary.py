@@ -70,6 +70,38 @@ def test_is_cross_entropy_with_the_map_as_pixel_weight(cells):
     )
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (20, 33), (40, 41)])
+def test_a_crop_with_its_surround_costs_what_it_costs_in_the_whole_picture(corner, rng):
+    labels = _crowd(rng)
+    z = rng.normal(size=(1, 32, 24, 1))
+    loss = sl.ShapeAwareLoss(
+        from_logits=True, reduction=None, dtype="float64", surround=sl.seam_reach(5.0) + 2
+    )
+    y, x = corner
+    margin = loss.surround
+    inner = np.s_[y : y + 32, x : x + 24]
+    # Beyond the edge of the picture there is nothing, marked -1.
+    around = np.pad(labels, margin, constant_values=-1)[
+        y : y + 32 + 2 * margin, x : x + 24 + 2 * margin
+    ]
+    separated = sl.separate_touching(labels)
+    w, truth = sl.unet_weight_map(separated)[inner], separated[inner] > 0
+    p = oracles.sigmoid(z[0, ..., 0])
+    want = -(w * np.where(truth, np.log(p), np.log(1 - p))).mean()
+    np.testing.assert_allclose(loss(around[None], z), [want], rtol=1e-6)
+    # Without it, cells beyond the edge are missing from the map; that is not the same.
+    assert abs(float(loss(labels[None][:, *inner], z)[0]) / want - 1) > 1e-3
+
+
+def _crowd(rng):
+    """Cells of about 9 pixels, most of which touch others."""
+    labels = np.zeros((72, 65), "int32")
+    rows, columns = np.ogrid[:72, :65]
+    for label, (y, x) in enumerate(rng.uniform(0, (72, 65), (60, 2)), start=1):
+        labels[(rows - y) ** 2 + (columns - x) ** 2 < 22] = label
+    return labels
+
+
 def test_gradient_is_the_weight_times_prediction_minus_label(cells):
     labels, z = cells
     logits = tf.Variable(z)
@@ -142,7 +174,16 @@ def test_errors_say_what_came(y, z, message):
         sl.ShapeAwareLoss()(y, np.zeros(z))
 
 
-@pytest.mark.parametrize("settings", [{"w0": -1.0}, {"sigma": 0.0}, {"class_weights": (1, 2, 3)}])
+def test_a_surround_of_another_width_is_refused():
+    allowed = r"\(1, 4, 5\) or \(1, 4, 5, 1\) or \(1, 8, 9\) or \(1, 8, 9, 1\)"
+    with pytest.raises(ValueError, match=allowed + r".*y_true.shape=\(1, 6, 7\)"):
+        sl.ShapeAwareLoss(surround=2)(np.zeros((1, 6, 7), int), np.zeros((1, 4, 5, 1)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"w0": -1.0}, {"sigma": 0.0}, {"class_weights": (1, 2, 3)}, {"surround": -1}],
+)
 def test_bad_settings(settings):
     with pytest.raises(ValueError, match=f"`{next(iter(settings))}`"):
         sl.ShapeAwareLoss(**settings)
