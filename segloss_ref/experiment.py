@@ -154,7 +154,7 @@ def _run_into(experiment, folder):
     model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
     history = _History(validation)
     model.fit(
-        _Crops(train, experiment, loss.truth),
+        _Crops(train, experiment, loss.truth, surround=getattr(loss, "surround", 0)),
         epochs=experiment.steps // experiment.evaluate_every,
         callbacks=[history],
         verbose=0,
@@ -203,13 +203,19 @@ def _check_data(experiment, data, loss):
 
 
 class _Crops(keras.utils.PyDataset):
-    """Random crops, mirrored and turned. Batch i of a seed is the same for every loss."""
+    """Random crops, mirrored and turned. Batch i of a seed is the same for every loss.
 
-    def __init__(self, data, experiment, truth):
+    The truth reaches `surround` pixels farther on each side; -1 stands beyond the image.
+    """
+
+    def __init__(self, data, experiment, truth, surround=0):
         super().__init__()
         self.images = data.images
-        self.truth = (foreground(data) if truth == "mask" else data.instances)[..., None]
-        self.experiment, self.epoch = experiment, 0
+        truth = foreground(data) if truth == "mask" else data.instances
+        margins = ((0, 0), (surround, surround), (surround, surround))
+        truth = np.pad(truth, margins, constant_values=-1) if surround else truth
+        self.truth = truth[..., None]
+        self.experiment, self.epoch, self.surround = experiment, 0, surround
 
     def __len__(self):
         return self.experiment.evaluate_every
@@ -228,9 +234,11 @@ class _Crops(keras.utils.PyDataset):
         image = rng.integers(len(self.images))
         top, left = (rng.integers(n - side + 1) for n in self.images.shape[1:3])
         turns, mirror = rng.integers(4), rng.integers(2)
-        window = np.s_[image, top : top + side, left : left + side]
-        pair = (np.rot90(a[window], turns) for a in (self.images, self.truth))
-        return [a[:, ::-1] if mirror else a for a in pair]
+        pair = []
+        for pixels, wide in ((self.images, side), (self.truth, side + 2 * self.surround)):
+            piece = np.rot90(pixels[image, top : top + wide, left : left + wide], turns)
+            pair.append(piece[:, ::-1] if mirror else piece)
+        return pair
 
 
 class _History(keras.callbacks.Callback):

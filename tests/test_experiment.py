@@ -168,6 +168,18 @@ def test_crops_are_pieces_of_the_images_and_the_same_for_every_loss():
     assert images[truth > 0].mean() > images[truth == 0].mean() + 0.1
 
 
+def test_the_truth_of_a_crop_reaches_as_far_beyond_it_as_the_loss_wants():
+    data = load("synthetic/cells", "train", limit=3)
+    settings = Experiment(crop=64, seed=4)
+    x, y = experiments._Crops(data, settings, "instances")[1]
+    same, wide = experiments._Crops(data, settings, "instances", surround=200)[1]
+    np.testing.assert_array_equal(same, x)
+    np.testing.assert_array_equal(wide[:, 200:-200, 200:-200], y)
+    side = data.images.shape[1]
+    for around in wide:  # the whole image is in there, and -1 around it
+        assert (around >= 0).sum() == side**2
+
+
 def test_scores_by_hand():
     """A model that says "bright is foreground", on two cells that touch and one alone."""
     data = load("synthetic/cells", "test", limit=1, size=48)
