@@ -24,10 +24,10 @@ class RandomDeformation(keras.layers.Layer):
     once, by the nearest pixel: no label is made that was not there. The output pixel u, counted
     from the middle, shows the picture at
 
-        `x(u) = c + F R(θ) (u + e(u)) / s`
+        `x(u) = c + F R(θ) (u + e(c + u)) / s`
 
-    with a flip F, a turn R, the magnification s, an elastic displacement e, and the centre c of the
-    crop. Each image of a batch draws its own.
+    with a flip F, a turn R, the magnification s, the centre c of the crop, and an elastic
+    displacement e of the picture. Each image of a batch draws its own.
 
     Args:
         flip: axes along which half of the images are mirrored: `"horizontal"`, `"vertical"`,
@@ -36,7 +36,7 @@ class RandomDeformation(keras.layers.Layer):
         scale: pair of the least and the largest magnification s, drawn evenly in its logarithm.
         elastic: standard deviation in pixels of the displacement of each control point along each
             axis; between them it is interpolated (cubic).
-        grid: control points along each axis, from edge to edge of the labels that come out.
+        grid: control points along each axis, from edge to edge of the picture.
         crop: side of the square to cut out, or a pair (height, width); `None` keeps the size of
             the image. The centre is drawn such that an upright crop lies within the image.
         surround: pixels by which the label map reaches farther than the image on each side: what
@@ -110,16 +110,18 @@ class RandomDeformation(keras.layers.Layer):
         """Where each output pixel looks, `(batch, height, width, 2)`, in pixels of the picture."""
         batch, picture = shape[0], shape[1:3]
         crop = picture if self.crop is None else self.crop
-        rows, columns = (n + 2 * self.surround for n in crop)
-        u = ops.stack(ops.meshgrid(_middle_out(rows), _middle_out(columns), indexing="ij"), -1)
-        u = ops.broadcast_to(u[None], (batch, rows, columns, 2))
+        centre = self._centres(batch, picture, crop)
+        rows, columns = (_middle_out(n + 2 * self.surround) for n in crop)
+        u = ops.stack(ops.meshgrid(rows, columns, indexing="ij"), axis=-1)[None]
         if self.elastic > 0:
             points = self._normal((batch, self.grid, self.grid, 2))
-            between = (_cubic(side, self.grid) for side in (rows, columns))
-            u = u + self.elastic * ops.einsum("bijc,hi,wj->bhwc", points, *between)
-        return self._centres(batch, picture, crop) + ops.einsum(
-            "bhwi,bij->bhwj", u, self._linear_part(batch)
-        )
+            along = (
+                _cubic(ops.cast(n, "float32") - 1, centre[:, 0, :, i] + x, self.grid)
+                for i, (n, x) in enumerate(zip(picture, (rows, columns)))
+            )
+            u = u + self.elastic * ops.einsum("bijc,bhi,bwj->bhwc", points, *along)
+        u = ops.broadcast_to(u, (batch, *ops.shape(u)[1:]))
+        return centre + ops.einsum("bhwi,bij->bhwj", u, self._linear_part(batch))
 
     def _linear_part(self, batch):
         """The transposed matrices F R / s, `(batch, 2, 2)`."""
@@ -156,17 +158,17 @@ class RandomDeformation(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-def _cubic(side, points):
-    """Weights `(side, points)` that interpolate between points spread from edge to edge.
+def _cubic(length, x, points):
+    """Weights `(batch, side, points)` that interpolate at x between points spread over a length.
 
     Keys's cubic convolution, as bicubic resizing has it (which XLA does not compile on TensorFlow).
     """
-    at = ops.cast(ops.arange(side), "float32") * (points - 1) / ops.cast(side - 1, "float32")
-    away = ops.abs(at[:, None] - ops.arange(points, dtype="float32"))
+    at = ops.clip(x / ops.maximum(length, 1), 0, 1) * (points - 1)
+    away = ops.abs(at[..., None] - ops.arange(points, dtype="float32"))
     near = 1 + away**2 * (1.5 * away - 2.5)
     far = 2 + away * (-4 + away * (2.5 - 0.5 * away))
     weights = ops.where(away < 1, near, ops.where(away < 2, far, 0.0))
-    return weights / ops.sum(weights, axis=1, keepdims=True)  # none beyond the edge
+    return weights / ops.sum(weights, axis=-1, keepdims=True)  # there are none beyond the edge
 
 
 def _half(side):
