@@ -3,7 +3,6 @@ import doctest
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -222,9 +221,12 @@ def test_images_and_channels_have_their_own_distances():
         np.testing.assert_array_equal(got[image, ..., channel], want)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="compiles with tf.function")
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("shape", [(2, 20, 31, 1), (2, 6, 9, 7, 2)])
 def test_squared_distance_compiled(shape, jit_compile):
+    import tensorflow as tf
+
     mask = np.random.default_rng(3).random(shape) < 0.02
     unknown = [tf.TensorSpec((*(None,) * (len(shape) - 1), shape[-1]), "bool")]
     compiled = tf.function(squared_distance, unknown, jit_compile=jit_compile)
