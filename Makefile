@@ -12,7 +12,7 @@ READY := .venv/ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test run serve lock clean lint pairs parity backends
+.PHONY: help setup book test run serve lock clean lint pairs parity backends bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ parity: .cache/parity/ready  ## compare the losses with those of Keras, PyTorch,
 backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with what TensorFlow gave
 	PYTHONPATH=. KERAS_BACKEND=torch .cache/parity/bin/python benchmarks/backends.py
 	PYTHONPATH=. KERAS_BACKEND=jax .cache/jax/bin/python benchmarks/backends.py
+
+bench: $(READY)  ## measure what a weight map costs in time and memory, about 4 minutes
+	$(BIN)/pytest --benchmark-columns=min,median,rounds --benchmark-group-by=func \
+		benchmarks/bench_weight_maps.py
 
 lock:  ## resolve pyproject.toml into requirements.txt anew
 	$(PYTHON) -m venv .cache/lock
