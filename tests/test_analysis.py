@@ -1,0 +1,447 @@
+import doctest
+import re
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from segloss_ref import analysis
+
+matplotlib.use("Agg")
+
+NAMES = ["dataset", "run", "seed", "image", "metric", "value"]
+
+
+def table(scores, metric="dice"):
+    """From a dict {(dataset, run): values (seeds, images)}."""
+    rows = [
+        (dataset, run, seed, f"i{image}", metric, value)
+        for (dataset, run), values in scores.items()
+        for (seed, image), value in np.ndenumerate(np.asarray(values, float))
+    ]
+    return pd.DataFrame(rows, columns=NAMES)
+
+
+def one_each(values, runs):
+    """One seed and one image for each data set (row) and run (column)."""
+    return table(
+        {(f"d{i}", run): [[v]] for (i, j), v in np.ndenumerate(values) for run in [runs[j]]}
+    )
+
+
+def test_docstring_examples():
+    failed, tried = doctest.testmod(analysis)
+    assert failed == 0 and tried >= 12
+
+
+def test_the_package_does_without_this_module():
+    # Read from the files: a new process would load TensorFlow for this alone.
+    package = Path(analysis.__file__).parent
+    imports = re.compile(r"^(from|import) .*\b(analysis|pandas)\b", re.MULTILINE)
+    users = {path.name for path in package.rglob("*.py") if imports.search(path.read_text())}
+    assert users == {"analysis.py"}
+
+
+# --- The table ----------------------------------------------------------------------------------
+
+CSV = "dataset,run,seed,image,metric,value\n"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "sweep.csv"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_read_table(written):
+    text = "note,dataset,run,seed,image,metric,value\nx,d,NA,1,007,dice,0.5\n,d,NA,1,008,dice,\n"
+    got = analysis.read_table(written(text + ",d,NA,2,007,dice,nan\n"))
+    assert list(got.columns) == NAMES
+    assert got["seed"].tolist() == [1, 1, 2] and got["value"].dtype == float
+    assert got.iloc[0].tolist() == ["d", "NA", 1, "007", "dice", 0.5]
+    assert got["value"].isna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("", "sweep.csv: the file is empty"),
+        ("dataset,run,seed,image,value\n", "no column 'metric'; it has 'dataset', 'run', 'seed'"),
+        (CSV + "d,a,0,i,dice,1\nd,a,0.5,i,dice,1\n", "line 3: expected a seed.*got '0.5'"),
+        (CSV + "d,a,0,i,dice,high\n", "line 2: expected a value.*got 'high'"),
+        (CSV + "d,,0,i,dice,1\n", "line 2: expected a run, got ''"),
+        (CSV + "d,a,0,i,dice,1\nd,a,0,i,dice,0\n", "sweep.csv: 1 rows score an image again.*'i'"),
+    ],
+)
+def test_read_table_says_what_is_wrong(written, text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        analysis.read_table(written(text))
+
+
+def test_round_trip(written):
+    made = table({("d", "a"): [[0.1, np.nan], [1 / 3, 0.2]]})
+    pd.testing.assert_frame_equal(analysis.read_table(written(made.to_csv(index=False))), made)
+
+
+@pytest.mark.parametrize("call", [analysis.summary, analysis.ranks])
+def test_tables_that_cannot_be_read(call):
+    good = table({("d", "a"): [[1, 2]], ("d", "b"): [[1, 2]]})
+    with pytest.raises(ValueError, match="no metric 'iou': the table has 'dice'"):
+        call(good, "iou")
+    with pytest.raises(ValueError, match="no column 'value'"):
+        call(good.drop(columns="value"), "dice")
+    with pytest.raises(ValueError, match="4 rows score an image again"):
+        call(pd.concat([good, good]), "dice")
+    with pytest.raises(ValueError, match="lacks one of its names"):
+        call(good.assign(image=["i0", None, "i0", "i1"]), "dice")
+    with pytest.raises(ValueError, match="2 values of 'dice' are infinite"):
+        call(good.replace(2, np.inf), "dice")
+    with pytest.raises(ValueError, match="run 'a', seed 0 lacks 'i1'"):
+        call(good.drop(index=1), "dice")
+
+
+# --- Summary ------------------------------------------------------------------------------------
+
+
+def test_summary_by_hand():
+    made = table({("d", "a"): [[1, 2, 3], [3, 4, 8]], ("e", "a"): [[5, 5], [5, 5]]})
+    d, e = analysis.summary(made, "dice").to_dict("records")
+    assert (d["dataset"], d["run"], d["seeds"], d["images"], d["left_out"]) == ("d", "a", 2, 3, 0)
+    assert d["mean"] == pytest.approx(3.5)  # seeds have 2 and 5
+    assert d["spread"] == pytest.approx(np.sqrt(2 * 1.5**2))
+    assert d["low"] < 2 and d["high"] > 5
+    assert (e["mean"], e["spread"], e["low"], e["high"]) == (5, 0, 5, 5)
+
+
+def test_summary_keeps_the_order_of_the_table_and_counts_seeds_of_each_run():
+    made = table({("z", "b"): [[1, 2]], ("z", "a"): [[1, 2]] * 3, ("y", "b"): [[1, 2]]})
+    got = analysis.summary(made, "dice")
+    assert got[["dataset", "run", "seeds"]].to_numpy().tolist() == [
+        ["z", "b", 1],
+        ["z", "a", 3],
+        ["y", "b", 1],
+    ]
+
+
+def test_one_seed_has_no_spread_but_an_interval_over_images():
+    scores = np.random.default_rng(0).normal(size=(1, 50))
+    (row,) = analysis.summary(table({("d", "a"): scores}), "dice").to_dict("records")
+    assert np.isnan(row["spread"]) and row["seeds"] == 1
+    half = stats.t.ppf(0.975, 49) * scores.std(ddof=1) / np.sqrt(50)
+    assert row["low"] == pytest.approx(scores.mean() - half, abs=0.1 * half)
+    assert row["high"] == pytest.approx(scores.mean() + half, abs=0.1 * half)
+
+
+def test_one_image_and_one_seed_have_no_interval():
+    (row,) = analysis.summary(table({("d", "a"): [[0.7]]}), "dice").to_dict("records")
+    assert row["mean"] == 0.7 and np.isnan([row["low"], row["high"], row["spread"]]).all()
+
+
+def test_an_image_without_a_value_somewhere_is_left_out_everywhere():
+    nan = np.nan
+    made = table({("d", "a"): [[1, 2, 3], [1, nan, 3]], ("d", "b"): [[0, 9, 4], [0, 9, 4]]})
+    a, b = analysis.summary(made, "dice").to_dict("records")
+    assert (a["mean"], a["images"], a["left_out"]) == (2, 2, 1)
+    assert (b["mean"], b["images"], b["left_out"]) == (2, 2, 1)
+    (pair,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    assert (pair["difference"], pair["images"], pair["left_out"]) == (0, 2, 1)
+    assert analysis.ranks(made, "dice").average.tolist() == [1.5, 1.5]
+
+
+def test_a_run_without_any_value_is_named():
+    made = table({("d", "a"): [[1, 2]], ("d", "b"): [[np.nan, np.nan]]})
+    with pytest.raises(ValueError, match=r"d: no image has a value.*run 'b', seed 0"):
+        analysis.summary(made, "dice")
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_confidence_must_be_a_share(confidence):
+    with pytest.raises(ValueError, match="between 0 and 1, got"):
+        analysis.summary(table({("d", "a"): [[1, 2]]}), "dice", confidence=confidence)
+
+
+def test_higher_confidence_is_wider_and_repeats():
+    made = table({("d", "a"): np.random.default_rng(1).normal(size=(5, 30))})
+    narrow, wide = (analysis.summary(made, "dice", confidence=c) for c in (0.8, 0.99))
+    assert wide["low"][0] < narrow["low"][0] < narrow["high"][0] < wide["high"][0]
+    pd.testing.assert_frame_equal(wide, analysis.summary(made, "dice", confidence=0.99))
+
+
+def coverage(seeds, images=40, over_images_alone=False):
+    """How often the interval of 400 tables holds their true mean, 0.
+
+    In the scores, seeds, images and chance all have their share.
+    """
+    random, hits = np.random.default_rng(seeds), 0
+    for _ in range(400):
+        of_seeds, of_images = random.normal(0, 0.03, (seeds, 1)), random.normal(0, 0.1, images)
+        scores = of_seeds + of_images + random.normal(0, 0.05, (seeds, images))
+        if over_images_alone:
+            scores = scores.mean(axis=0, keepdims=True)
+        low, high = analysis._interval(scores, 0.95)
+        hits += low <= 0 <= high
+    return hits / 400
+
+
+@pytest.fixture
+def fewer_resamples(monkeypatch):
+    monkeypatch.setattr(analysis, "_RESAMPLES", 1000)  # for many tables
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_interval_holds_the_truth_as_often_as_it_says(seeds):
+    assert 0.93 <= coverage(seeds) <= 0.99
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_an_interval_over_images_alone_would_not(seeds):
+    """Why seeds are resampled."""
+    assert coverage(seeds, over_images_alone=True) < 0.9
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+def test_three_seeds_need_the_stretch(monkeypatch):
+    """Why `c_n` has quantiles of t: without, the interval holds the truth too seldom."""
+    monkeypatch.setattr(analysis.stats.t, "ppf", lambda q, n: stats.norm.ppf(q))
+    assert coverage(3) < 0.92
+
+
+# --- Comparison ---------------------------------------------------------------------------------
+
+
+def test_compare_by_hand():
+    # Means over seeds differ by 1, 2, 0 and -3, so the signed ranks are 2, 3, 1 / 2 and -4.
+    a, b = [[2, 4, 3, 1], [4, 6, 3, 1]], [[1, 2, 3, 4], [3, 4, 3, 4]]
+    made = table({("d", "a"): a, ("d", "b"): b})
+    (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    assert row["difference"] == 0
+    assert row["better"] == (1 + 1 + 0.5) / 4
+    assert (row["seeds"], row["images"], row["left_out"]) == (2, 4, 0)
+    (less,) = analysis.compare(made, "a", "b", "dice", higher_is_better=False).to_dict("records")
+    assert less["better"] == 1.5 / 4 and less["p_value"] == row["p_value"]
+
+
+def test_p_value_by_hand():
+    # All of 5 images speak for a: of 2^5 choices of signs, two are as extreme.
+    a = np.array([[1.1, 2.2, 3.3, 4.4, 5.5]])
+    made = table({("d", "a"): a, ("d", "b"): a - [0.1, 0.2, 0.3, 0.4, 0.5]})
+    (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    assert row["p_value"] == pytest.approx(2 / 32)
+    assert row["better"] == 1
+
+
+def test_the_comparison_is_paired():
+    """Images differ by 1, seeds too, and the runs by 0.01: unpaired, that would not show."""
+    random = np.random.default_rng(0)
+    scores = random.normal(size=(3, 1)) + random.normal(size=50)
+    b = scores + random.normal(0, 0.01, scores.shape)
+    made = table({("d", "a"): scores + 0.01, ("d", "b"): b})
+    (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    assert 0 < row["low"] < row["difference"] < row["high"] < 0.02
+    assert row["p_value"] < 1e-4
+    means = analysis.summary(made, "dice")
+    assert means["low"].max() < means["mean"].min() < means["high"].min()
+
+
+def test_a_comparison_turns_around():
+    made = table({("d", r): x for r, x in zip("ab", np.random.default_rng(0).random((2, 4, 20)))})
+    (ab,), (ba,) = (analysis.compare(made, *r, "dice").to_dict("records") for r in ("ab", "ba"))
+    assert ab["difference"] == -ba["difference"] and ab["p_value"] == ba["p_value"]
+    assert ab["better"] == pytest.approx(1 - ba["better"])
+    assert [ab["low"], ab["high"]] == pytest.approx([-ba["high"], -ba["low"]], rel=0.05)
+
+
+def test_the_same_scores_do_not_differ():
+    # Up to rounding: 0.1 + 0.2 is not 0.3.
+    made = table({("d", "a"): [[0.1 + 0.2, 0.5]], ("d", "b"): [[0.3, 0.5]]})
+    (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+    assert (row["p_value"], row["better"]) == (1, 0.5)
+
+
+def test_seeds_decide_whether_losses_differ():
+    """Where the seeds of a scatter, these networks differ on images and yet not the losses."""
+    random = np.random.default_rng(0)
+    a = np.array([[0.3], [0.0], [-0.1]]) + random.normal(0, 0.02, (3, 100))
+    made = table({("d", "a"): a, ("d", "b"): random.normal(0, 0.02, (3, 100))})
+    (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    assert row["p_value"] < 1e-6 and row["low"] < 0 < row["high"]
+
+
+def test_compare_takes_the_data_sets_that_have_both():
+    both = {("d", "a"): [[1, 2]], ("d", "b"): [[1, 3]], ("e", "c"): [[1, 2]]}
+    assert analysis.compare(table(both), "a", "b", "dice")["dataset"].tolist() == ["d"]
+    with pytest.raises(ValueError, match="e: has run 'a' but lacks run 'b'"):
+        analysis.compare(table(both | {("e", "a"): [[1, 2]]}), "a", "b", "dice")
+
+
+def test_compare_refuses_what_is_not_paired():
+    made = table({("d", "a"): [[1, 2, 3]], ("d", "b"): [[1, 2]]})
+    with pytest.raises(ValueError, match=r"d: not scored on the same images: run 'b'.*'i2'"):
+        analysis.compare(made, "a", "b", "dice")
+    made = table({("d", "a"): [[1, 2]], ("d", "b"): [[1, 2], [1, 2]]})
+    with pytest.raises(ValueError, match="d: run 'a' lacks seed '1' of run 'b'"):
+        analysis.compare(made, "a", "b", "dice")
+    with pytest.raises(ValueError, match="no run 'c' with 'dice': the table has 'a', 'b'"):
+        analysis.compare(made, "a", "c", "dice")
+    with pytest.raises(ValueError, match="got 'a' twice"):
+        analysis.compare(made, "a", "a", "dice")
+
+
+def test_many_missing_images_are_not_all_named():
+    made = table({("d", r): np.zeros((3, 9)) for r in "ab"})
+    made = made[(made["run"] == "a") | (made["image"] < "i2")]
+    made = pd.concat([made, table({("d", "c"): np.zeros((1, 1))})])
+    with pytest.raises(ValueError) as error:
+        analysis.summary(made, "dice")
+    text = "run 'b', seed 0 lacks 'i2', 'i3', 'i4', 'i5' and 3 more; "
+    assert text in str(error.value) and str(error.value).endswith("; and 1 more")
+
+
+# --- Ranks --------------------------------------------------------------------------------------
+
+# Demšar 2006, table 6: areas under the ROC curve. Of the two 0.975 his ranks show the first to be
+# the larger before rounding; 0.9751 stands for it.
+DEMSAR = np.array(
+    """
+    0.763 0.768 0.771 0.798   0.599 0.591 0.590 0.569   0.954 0.971 0.968 0.967
+    0.628 0.661 0.654 0.657   0.882 0.888 0.886 0.898   0.936 0.931 0.916 0.931
+    0.661 0.668 0.609 0.685   0.583 0.583 0.563 0.625   0.775 0.838 0.866 0.875
+    1.000 1.000 1.000 1.000   0.940 0.962 0.965 0.962   0.619 0.666 0.614 0.669
+    0.972 0.981 0.9751 0.975  0.957 0.978 0.946 0.970
+    """.split(),
+    float,
+).reshape(14, 4)
+TREES = ["C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf"]
+
+
+def test_ranks_of_the_published_example():
+    got = analysis.ranks(one_each(DEMSAR, TREES), "dice")
+    assert got.average.index.tolist() == ["C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5"]
+    assert got.average.round(3).tolist() == [1.964, 2.000, 2.893, 3.143]
+    assert got.by_dataset.loc["d5"].tolist() == [1, 2.5, 4, 2.5]
+    assert got.critical_difference == pytest.approx(1.25, abs=0.005)
+    at_ten = analysis.ranks(one_each(DEMSAR, TREES), "dice", alpha=0.1)
+    assert at_ten.critical_difference == pytest.approx(1.12, abs=0.005)
+    # He does not count ties: his sum of squares is that of ranks without any, 14 * 5.
+    squares = ((got.by_dataset - 2.5) ** 2).to_numpy().sum()
+    assert got.chi2 * squares / 70 == pytest.approx(9.28, abs=0.005)
+
+
+@pytest.mark.parametrize("runs", [3, 4, 9])
+def test_friedman_equals_scipy(runs):
+    values = np.random.default_rng(runs).integers(0, 5, (12, runs)).astype(float)
+    got = analysis.ranks(one_each(values, [f"r{i}" for i in range(runs)]), "dice")
+    want = stats.friedmanchisquare(*values.T)
+    assert (got.chi2, got.p_value) == pytest.approx((want.statistic, want.pvalue))
+
+
+@pytest.mark.parametrize(
+    "alpha, published",
+    [
+        (0.05, [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]),
+        (0.10, [1.645, 2.052, 2.291, 2.459, 2.589, 2.693, 2.780, 2.855, 2.920]),
+    ],
+)
+def test_critical_values_of_nemenyi(alpha, published):
+    """Demšar 2006, table 5(a), for 2 to 10 runs."""
+    for k, q in enumerate(published, 2):
+        got = analysis._critical_difference(6, k, alpha) / np.sqrt(k * (k + 1) / 36)
+        assert got == pytest.approx(q, abs=0.0015)
+
+
+def test_ranks_by_hand():
+    made = table({("d", "a"): [[1, 3]], ("d", "b"): [[2, 2]], ("d", "c"): [[4, 4], [0, 0]]})
+    made = pd.concat([made, table({("e", r): [[x]] for r, x in zip("abc", (1, 2, 3))})])
+    got = analysis.ranks(made, "dice")
+    assert got.by_dataset.to_numpy().tolist() == [[2, 2, 2], [3, 2, 1]]
+    assert got.average.to_dict() == {"c": 1.5, "b": 2, "a": 2.5}
+    # χ² = (3 - 1) 2² (0.5² + 0.5²) / 2
+    assert got.chi2 == pytest.approx(2) and got.p_value == pytest.approx(np.exp(-1))
+    errors = analysis.ranks(made, "dice", higher_is_better=False)
+    assert errors.average.to_dict() == {"a": 1.5, "b": 2, "c": 2.5}
+
+
+def test_runs_that_tie_everywhere():
+    got = analysis.ranks(one_each(np.array([[0.3, 0.1 + 0.2]] * 3), "ab"), "dice")
+    assert got.average.tolist() == [1.5, 1.5] and (got.chi2, got.p_value) == (0, 1)
+
+
+def test_one_data_set_has_ranks_and_no_test():
+    got = analysis.ranks(one_each(np.array([[1, 3, 2]]), "abc"), "dice")
+    assert got.average.to_dict() == {"b": 1, "c": 2, "a": 3}
+    assert np.isnan(got[2:]).all()
+
+
+def test_ranks_refuses():
+    made = table({("d", "a"): [[1]], ("d", "b"): [[1]], ("e", "a"): [[1]]})
+    with pytest.raises(ValueError, match="e: lacks run 'b'"):
+        analysis.ranks(made, "dice")
+    with pytest.raises(ValueError, match="two runs or more, got 'a'"):
+        analysis.ranks(made[made["run"] == "a"], "dice")
+    with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 5"):
+        analysis.ranks(made, "dice", alpha=5)
+
+
+# --- Diagram ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "average, critical, groups",
+    [
+        ([1, 2, 3], 1, []),  # at least CD apart is different
+        ([1, 2, 3], 1.1, [(0, 1), (1, 2)]),
+        ([1, 1, 3, 3], 0.5, [(0, 1), (2, 3)]),
+        ([1, 1.5, 2, 4], 1.2, [(0, 2)]),  # 1.5 and 2 are joined already
+        ([1, 2, 3], np.nan, []),
+    ],
+)
+def test_groups_by_hand(average, critical, groups):
+    assert analysis._groups(np.array(average, float), critical) == groups
+
+
+def drawn(values, runs, **settings):
+    ax = analysis.critical_difference_diagram(
+        analysis.ranks(one_each(values, runs), "dice", **settings)
+    )
+    ax.figure.canvas.draw()
+    return ax, [text.get_text().strip() for text in ax.texts]
+
+
+def test_diagram():
+    ax, texts = drawn(DEMSAR, TREES, alpha=0.1)
+    assert {"C4.5+m+cf (1.96)", "C4.5 (3.14)", "1", "4"} <= set(texts)
+    assert "CD 1.12 (Friedman: p = 0.017)" in texts
+    assert ax.get_xlim() == (4, 1)  # the best at the right
+    # The two groups of figure 1(a): all but C4.5, and C4.5 with C4.5+cf.
+    bars = [sorted(line.get_xdata()) for line in ax.lines if line.get_linewidth() == 4]
+    assert np.allclose(bars, [[1.964, 2.893], [2.893, 3.143]], atol=0.04)
+    inside = ax.figure.bbox
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1
+    plt.close(ax.figure)
+
+
+def test_diagram_of_one_data_set():
+    ax, texts = drawn(np.array([[1, 3, 2]]), "abc")
+    assert "one data set: no test" in texts
+    assert not [line for line in ax.lines if line.get_linewidth() == 4]
+    plt.close(ax.figure)
+
+
+def test_diagram_in_given_axes():
+    figure, ax = plt.subplots()
+    got = analysis.critical_difference_diagram(analysis.ranks(one_each(DEMSAR, TREES), "dice"), ax)
+    assert got is ax and figure.axes == [ax]
+    plt.close(figure)
