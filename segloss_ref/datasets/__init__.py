@@ -1,7 +1,8 @@
 """Data sets to train and to measure on: `load(name, split)`.
 
 Made by seed, at once: `synthetic/cells`, `synthetic/tumours`. Public and real: `nuclei`,
-`membranes`, `streets`; see `data/README.md` of the repository for what they are.
+`membranes`, `streets`; see `data/README.md` of the repository for what they are. Your own images:
+`load_folder(path, split)`.
 """
 
 from segloss_ref.datasets import public, synthetic
@@ -12,8 +13,9 @@ from segloss_ref.datasets.base import (
     checked_count,
     checked_split,
 )
+from segloss_ref.datasets.folder import load_folder
 
-__all__ = ["NAMES", "SPLITS", "Card", "SegmentationData", "load"]
+__all__ = ["NAMES", "SPLITS", "Card", "SegmentationData", "load", "load_folder"]
 
 # Each loader is called as loader(split, size, limit, seed), the arguments checked.
 _LOADERS = {

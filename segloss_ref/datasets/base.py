@@ -1,5 +1,9 @@
-"""What every data set comes as: images, masks, and a card that says what they are."""
+"""What every data set comes as: images, masks, and a card that says what they are.
 
+And what those that are read from files share: how they are split, and how they are resized.
+"""
+
+import hashlib
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -116,3 +120,37 @@ def height_and_width(size):
     if len(pair) != 2:
         raise ValueError(f"`size` must be a side or (height, width), in pixels. Received: {size!r}")
     return tuple(checked_count("size", side, least=1) for side in pair)
+
+
+def position(name):
+    """A fixed place in [0, 1) for a name: its SHA-256, read as a fraction."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:13], 16) / 16**13  # 52 bits: exact
+
+
+def split_by_share(name, shares):
+    """The split whose interval of [0, 1) holds the name; `shares` are their lengths, in order."""
+    ends = np.cumsum(list(shares.values()))
+    return list(shares)[np.searchsorted(ends, position(name), side="right")]
+
+
+def resized(image, mask, instances, shape):
+    """One image and its labels at another `(height, width)`; `shape=None` leaves them as is."""
+    if shape is None or shape == mask.shape:
+        return image, mask, instances
+    from skimage import transform
+
+    image = transform.resize(image, shape, anti_aliasing=True)
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, mask.shape)
+    )
+    nearest = np.ix_(rows, columns)
+    if instances is not None:
+        instances = renumbered(instances[nearest])
+    return image, mask[nearest], instances
+
+
+def renumbered(instances):
+    """The labels 1, 2, 3, ... again, in the same order, where a number is missing."""
+    present = np.bincount(instances.ravel()) > 0
+    present[0] = False
+    return np.cumsum(present)[instances].astype(np.int32)

@@ -18,7 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segloss_ref.datasets.base import Card, SegmentationData, height_and_width
+from segloss_ref.datasets.base import (
+    Card,
+    SegmentationData,
+    height_and_width,
+    resized,
+    split_by_share,
+)
+from segloss_ref.datasets.base import position as _position
 
 # Cards and digests are in the repository, beside the package, and not in it.
 CLONE = Path(__file__).parents[2]
@@ -54,7 +61,7 @@ def _load(name, split, size, limit):
     path = find(name) or _download(name, settings["address"], digests)
     with Archive(path, digests) as archive:
         # An image at a time, so that no more than one is held at its full size.
-        triples = [_resized(*read(archive, sample), shape) for sample in samples]
+        triples = [resized(*read(archive, sample), shape) for sample in samples]
     images, masks, instances = zip(*triples)
     return SegmentationData(
         images=np.stack(images),
@@ -240,11 +247,6 @@ class Archive:
 # From files to samples. A sample's split and place in the order depend on its name alone.
 
 
-def _position(name):
-    """A fixed place in [0, 1) for a name: its SHA-256, read as a fraction."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:13], 16) / 16**13  # 52 bits: exact
-
-
 def _nuclei_samples(files, settings):
     masks = {}
     for file in sorted(files):
@@ -252,13 +254,7 @@ def _nuclei_samples(files, settings):
             masks.setdefault(file.split("/")[1], []).append(file)
     for name, files_of_name in masks.items():
         image = f"stage1_train/{name}/images/{name}.png"
-        yield Sample(name, _split_by_share(name, settings["shares"]), image, files_of_name)
-
-
-def _split_by_share(name, shares):
-    """The split whose interval of [0, 1) holds the name; `shares` are their lengths, in order."""
-    ends = np.cumsum(list(shares.values()))
-    return list(shares)[np.searchsorted(ends, _position(name), side="right")]
+        yield Sample(name, split_by_share(name, settings["shares"]), image, files_of_name)
 
 
 def _membrane_samples(files, settings):
@@ -302,28 +298,6 @@ def _read_membranes(archive, sample):
 def _read_streets(archive, sample):
     colour = archive.pixels(sample.image).astype(np.float32) / 255
     return colour, archive.class_map(*sample.masks, highest=11), None
-
-
-def _resized(image, mask, instances, shape):
-    if shape is None or shape == mask.shape:
-        return image, mask, instances
-    from skimage import transform
-
-    image = transform.resize(image, shape, anti_aliasing=True)
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, mask.shape)
-    )
-    nearest = np.ix_(rows, columns)
-    if instances is not None:
-        instances = _renumbered(instances[nearest])
-    return image, mask[nearest], instances
-
-
-def _renumbered(instances):
-    """The labels 1, 2, 3, ... again, in the same order, where an object has been lost."""
-    present = np.bincount(instances.ravel()) > 0
-    present[0] = False
-    return np.cumsum(present)[instances].astype(np.int32)
 
 
 _READERS = {
