@@ -3,12 +3,12 @@
 import csv
 import dataclasses
 import functools
+import inspect
 import json
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -16,10 +16,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from segloss_ref import losses, metrics
 from segloss_ref.datasets import NAMES, SPLITS, load
+from segloss_ref.datasets.folder import fingerprint, load_folder
 from segloss_ref.models import unet
+
+#: What a learning rate is chosen from, the same for every loss.
+LEARNING_RATES = (0.001, 0.003, 0.01)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,9 @@ class Experiment:
     """The settings of one run. Equal settings give equal runs.
 
     Args:
-        dataset: one of `segloss_ref.datasets.NAMES`, of two classes.
+        dataset: one of `segloss_ref.datasets.NAMES`; `None` is `"synthetic/cells"`, or what
+            `data_dir` is called.
+        data_dir: a folder of your own with `images/` and `masks/` instead, see `load_folder`.
         loss: the name of a loss class of `segloss_ref`.
         options: settings of the loss, such as `{"beta": 2.0}`. It is always given logits.
         seed: of the initial weights and of the crops that the network is shown.
@@ -37,7 +44,10 @@ class Experiment:
         batch_size: crops per step.
         steps: training steps, in all.
         evaluate_every: steps between two looks at the validation images.
-        learning_rate: of Adam.
+        learning_rate: of Adam. `None`: the one of `LEARNING_RATES` that has the best Dice on the
+            validation images after a third of the steps, each from the same initial weights.
+        seconds: of training; it ends at the first look after them if not at `steps`. A run that
+            ends by the clock is another one on another machine.
         width: filters of the U-Net at full resolution.
         depth: how often the U-Net halves the image; `crop` must be divisible by 2**depth.
 
@@ -51,7 +61,8 @@ class Experiment:
         0.1
     """
 
-    dataset: str = "synthetic/cells"
+    dataset: str | None = None
+    data_dir: str | None = None
     loss: str = "BinaryCrossEntropyLoss"
     options: Mapping = dataclasses.field(default_factory=dict)
     seed: int = 0
@@ -61,23 +72,24 @@ class Experiment:
     batch_size: int = 8
     steps: int = 200
     evaluate_every: int = 25
-    learning_rate: float = 3e-3
+    learning_rate: float | None = None
+    seconds: float | None = None
     width: int = 8
     depth: int = 3
 
     def __post_init__(self):
         _check_types(self)
-        if self.dataset not in NAMES:
-            raise ValueError(
-                f"`dataset` must be one of {', '.join(NAMES)}. Received: {self.dataset!r}"
-            )
+        object.__setattr__(self, "dataset", self._name_of_data())
         for name in ("crop", "batch_size", "steps", "evaluate_every", "width", "depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(
-                f"`learning_rate` must be greater than 0. Received: {self.learning_rate}"
-            )
+        for name in ("size", "limit"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)}")
+        for name in ("learning_rate", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"`{name}` must be greater than 0. Received: {value}")
         if self.crop % 2**self.depth:
             raise ValueError(
                 f"`crop` must be divisible by 2**depth = {2**self.depth}. Received: {self.crop}"
@@ -89,23 +101,45 @@ class Experiment:
             )
         self.make_loss()
 
-    def make_loss(self):
-        """The loss object; also the check that `loss` and `options` exist."""
-        loss = getattr(losses, self.loss, None)
-        if not (isinstance(loss, type) and issubclass(loss, losses.SegmentationLoss)):
+    def _name_of_data(self):
+        if self.data_dir is None:
+            name = "synthetic/cells" if self.dataset is None else self.dataset
+            if name not in NAMES:
+                raise ValueError(f"`dataset` must be one of {', '.join(NAMES)}. Received: {name!r}")
+            return name
+        name = Path(self.data_dir).resolve().name
+        if self.dataset not in (None, name):
             raise ValueError(
-                f"`loss` must be the name of a loss of segloss_ref. Received: {self.loss!r}"
+                "Either `dataset` or `data_dir` says what to train on. Received both: "
+                f"{self.dataset!r} and {self.data_dir!r}"
             )
+        return name
+
+    def make_loss(self, **more):
+        """The loss object; also the check that `loss` and `options` exist."""
+        loss = loss_class(self.loss)
         if "from_logits" in self.options:
             raise ValueError("`options` must not hold `from_logits`: the U-Net gives logits.")
-        return loss(from_logits=True, **self.options)
+        return loss(from_logits=True, **more, **self.options)
+
+
+def loss_class(name):
+    """The loss class of this name, for experiments.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    loss = getattr(losses, name, None)
+    if not (isinstance(loss, type) and issubclass(loss, losses.SegmentationLoss)):
+        raise ValueError(f"`loss` must be the name of a loss of segloss_ref. Received: {name!r}")
+    return loss
 
 
 def _check_types(experiment):
     for field in dataclasses.fields(experiment):
         value = getattr(experiment, field.name)
         # An integer is a good learning rate, but True is no number of steps.
-        allowed = (int, float) if field.type is float else field.type
+        allowed = field.type | int if field.type in (float, float | None) else field.type
         if isinstance(value, bool) or not isinstance(value, allowed):
             name = getattr(field.type, "__name__", field.type)
             raise TypeError(f"`{field.name}` must be of type {name}. Received: {value!r}")
@@ -116,7 +150,9 @@ def run(experiment, out):
 
     The folder holds `record.json` (settings, versions, commit, seconds), `history.csv` (a row
     per look at the validation images), `metrics.csv` (a row per test image) and `model.keras`.
-    It is written beside its place under another name, and renamed when it is complete.
+    Until it is complete, everything lies in a hidden folder beside it, `.NAME.partial`. A run that
+    was killed or failed goes on from there, at its last look at the validation images, and ends
+    as if nothing had happened. A bar shows the progress in a terminal, and nothing elsewhere.
 
     Args:
         experiment: an `Experiment`.
@@ -127,71 +163,148 @@ def run(experiment, out):
 
     Raises:
         FileExistsError: if `out` exists: results are never overwritten.
-        ValueError: if the data set is not binary, or `crop` is larger than its images.
+        ValueError: if data, loss and `crop` do not fit together.
     """
     out = Path(out)
     if out.exists():
         raise FileExistsError(f"{out} exists already. Remove it, or name another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    started = time.perf_counter()
+    data = _load(experiment.dataset, experiment.data_dir, experiment.size, experiment.limit)
+    _check_data(experiment, data[0])
+    partial = out.parent / f".{out.name}.partial"
     try:
-        record = _run_into(experiment, scratch)
-        os.replace(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _open_partial(partial, experiment)
+        record = _run_into(experiment, data, partial, started)
+        os.replace(partial / "result", out)
+    except OSError as error:
+        error.add_note(f"What is done lies in {partial}. Run the same again to go on from there.")
+        raise
+    shutil.rmtree(partial)
     return record
 
 
-def _run_into(experiment, folder):
-    started = time.perf_counter()
-    keras.utils.set_random_seed(experiment.seed)
-    train, validation, test = _load(experiment.dataset, experiment.size, experiment.limit)
-    loss = experiment.make_loss()
-    _check_data(experiment, train, loss)
-    model = unet(train.images.shape[-1], width=experiment.width, depth=experiment.depth)
-    # Not compiled by XLA: on a CPU its convolutions are some three times slower than oneDNN's.
-    optimizer = keras.optimizers.Adam(experiment.learning_rate)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
-    history = _History(validation)
-    model.fit(
-        _Crops(train, experiment, loss.truth, surround=getattr(loss, "surround", 0)),
-        epochs=experiment.steps // experiment.evaluate_every,
-        callbacks=[history],
-        verbose=0,
-        shuffle=False,
-    )
-    rows = evaluate(model, test)
+def _open_partial(partial, experiment):
+    """Keeps what a run of these settings, data and versions has left there; removes any other."""
+    identity = json.dumps(_identity(experiment), indent=2) + "\n"
+    note = partial / "identity.json"
+    if not (note.exists() and note.read_text() == identity):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write_text(note, identity)
+
+
+def _identity(experiment):
+    folder = experiment.data_dir
     backend = keras.backend.backend()
-    record = {
+    return {
         "settings": dataclasses.asdict(experiment),
+        "data": None if folder is None else fingerprint(folder),
         "versions": {name: version(name) for name in ("segloss_ref", "keras", backend, "numpy")},
         "python": platform.python_version(),
         "backend": backend,
         "device": f"{', '.join(keras.distribution.list_devices())} on {platform.machine()}",
         "commit": _commit(),
+    }
+
+
+def _run_into(experiment, data, partial, started):
+    train, validation, test = data
+    tuning = None
+    rate = experiment.learning_rate
+    if rate is None:
+        tuning = _tuned(experiment, train, validation, partial / "tuning.json")
+        rate = tuning["chosen"]
+    model, history = _train(experiment, train, validation, rate, experiment.steps, partial)
+    rows = evaluate(model, test)
+    record = {
+        **_identity(experiment),
         "parameters": model.count_params(),
+        "learning_rate": rate,
+        "tuning": tuning,
+        "steps": history[-1]["step"],
+        "ended_by": "steps" if history[-1]["step"] == experiment.steps else "seconds",
         "seconds": round(time.perf_counter() - started, 1),
-        "seconds_training": round(history.rows[-1]["seconds"], 1),
+        "seconds_training": round(history[-1]["seconds"], 1),
         "test": _means(rows),
     }
-    _write_csv(folder / "history.csv", history.rows)
-    _write_csv(folder / "metrics.csv", rows)
-    model.save(folder / "model.keras")
-    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+    result = partial / "result"
+    shutil.rmtree(result, ignore_errors=True)
+    result.mkdir()
+    _write_csv(result / "history.csv", history)
+    _write_csv(result / "metrics.csv", rows)
+    model.save(result / "model.keras")
+    _write_text(result / "record.json", json.dumps(record, indent=2) + "\n")
     return record
 
 
+def _tuned(experiment, train, validation, kept):
+    """Chooses the learning rate; `kept` is a file for the rates that are done."""
+    steps = max(experiment.steps // 3 // experiment.evaluate_every, 1) * experiment.evaluate_every
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    for rate in LEARNING_RATES:
+        if str(rate) not in found:
+            *_, last = _train(experiment, train, validation, rate, steps)[1]
+            found[str(rate)] = last["validation_dice"]
+            _write_text(kept, json.dumps(found))
+    dice = [found[str(rate)] for rate in LEARNING_RATES]
+    # A rate at which the loss diverged has no Dice to speak of, and is not chosen.
+    best = int(np.argmax(np.nan_to_num(dice, nan=-1.0)))
+    return {
+        "grid": list(LEARNING_RATES),
+        "steps": steps,
+        "validation_dice": dice,
+        "chosen": LEARNING_RATES[best],
+    }
+
+
+def _train(experiment, train, validation, learning_rate, steps, checkpoints=None):
+    """The trained model, and a row for each look at the validation images.
+
+    With a folder for checkpoints it goes on from the last of them.
+    """
+    keras.utils.set_random_seed(experiment.seed)
+    loss = _loss_for(experiment, train)
+    model, rows = _last_checkpoint(checkpoints) if checkpoints else (None, [])
+    if model is None:
+        channels = 1 if is_binary(train) else len(train.class_names)
+        model = unet(
+            train.images.shape[-1], channels, width=experiment.width, depth=experiment.depth
+        )
+        # Not compiled by XLA: on a CPU its convolutions are some three times slower than oneDNN's.
+        optimizer = keras.optimizers.Adam(learning_rate)
+        model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    crops = _Crops(train, experiment, loss, epoch=len(rows))
+    looks = _Looks(validation, rows, experiment.seconds, checkpoints)
+    model.fit(
+        crops,
+        initial_epoch=len(rows),
+        epochs=steps // experiment.evaluate_every,
+        callbacks=[looks, _Bar(experiment, steps, len(rows))],
+        verbose=0,
+        shuffle=False,
+    )
+    return model, rows
+
+
+def _loss_for(experiment, data):
+    ignored = data.card.ignore_class
+    return experiment.make_loss(**({} if ignored is None else {"ignore_class": ignored}))
+
+
 @functools.lru_cache(maxsize=1)
-def _load(dataset, size, limit):
+def _load(dataset, data_dir, size, limit):
     """The three splits; kept, because runs that are compared use the same ones."""
-    return [load(dataset, split, size=size, limit=limit) for split in SPLITS]
+    if data_dir is None:
+        return [load(dataset, split, size=size, limit=limit) for split in SPLITS]
+    return [load_folder(data_dir, split, size=size, limit=limit) for split in SPLITS]
 
 
-def _check_data(experiment, data, loss):
-    if len(data.class_names) != 2:
+def _check_data(experiment, data):
+    loss = _loss_for(experiment, data)
+    if not is_binary(data) and "exclusive" not in loss.takes:
         raise ValueError(
-            f"Experiments are binary so far. Received: {experiment.dataset!r} with "
-            f"{len(data.class_names)} classes"
+            f"{experiment.loss} takes one class; {experiment.dataset!r} has "
+            f"{len(data.class_names)}. Received: loss={experiment.loss!r}"
         )
     if min(data.images.shape[1:3]) < experiment.crop:
         raise ValueError(
@@ -205,17 +318,18 @@ def _check_data(experiment, data, loss):
 class _Crops(keras.utils.PyDataset):
     """Random crops, mirrored and turned. Batch i of a seed is the same for every loss.
 
-    The truth reaches `surround` pixels farther on each side; -1 stands beyond the image.
+    The truth reaches as far beyond the crop as the loss wants; -1 stands beyond the image.
     """
 
-    def __init__(self, data, experiment, truth, surround=0):
+    def __init__(self, data, experiment, loss, epoch=0):
         super().__init__()
-        self.images = data.images
-        truth = foreground(data) if truth == "mask" else data.instances
-        margins = ((0, 0), (surround, surround), (surround, surround))
-        truth = np.pad(truth, margins, constant_values=-1) if surround else truth
+        self.images, self.surround = data.images, getattr(loss, "surround", 0)
+        truth = truth_of(data) if loss.truth == "mask" else data.instances
+        margin = (self.surround, self.surround)
+        if self.surround:
+            truth = np.pad(truth, ((0, 0), margin, margin), constant_values=-1)
         self.truth = truth[..., None]
-        self.experiment, self.epoch, self.surround = experiment, 0, surround
+        self.experiment, self.epoch = experiment, epoch
 
     def __len__(self):
         return self.experiment.evaluate_every
@@ -241,12 +355,14 @@ class _Crops(keras.utils.PyDataset):
         return pair
 
 
-class _History(keras.callbacks.Callback):
-    """After every round: the loss, and the Dice of the validation images at threshold 1/2."""
+class _Looks(keras.callbacks.Callback):
+    """After every round: the loss, the Dice of the validation images, and a checkpoint."""
 
-    def __init__(self, validation):
+    def __init__(self, validation, rows, seconds, checkpoints):
         super().__init__()
-        self.validation, self.rows, self.seconds = validation, [], 0.0
+        self.validation, self.rows, self.checkpoints = validation, rows, checkpoints
+        self.budget = float("inf") if seconds is None else seconds
+        self.seconds = rows[-1]["seconds"] if rows else 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -254,16 +370,62 @@ class _History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         # Looking at the validation images is not training, and not counted as such.
         self.seconds += time.perf_counter() - self.started
-        predicted = predict(self.model, self.validation.images) > 0.5
-        dice = [metrics.dice(y, p) for y, p in zip(foreground(self.validation), predicted)]
         self.rows.append(
             {
                 "step": (epoch + 1) * self.params["steps"],
                 "seconds": self.seconds,
                 "loss": logs["loss"],
-                "validation_dice": float(np.mean(dice)),
+                "validation_dice": _mean_dice(self.model, self.validation),
             }
         )
+        if self.seconds >= self.budget:
+            self.model.stop_training = True
+        if self.checkpoints:
+            _write_checkpoint(self.model, self.rows, self.checkpoints)
+
+
+class _Bar(keras.callbacks.Callback):
+    """Progress of one training, in a terminal only."""
+
+    def __init__(self, experiment, steps, looks):
+        super().__init__()
+        done = looks * experiment.evaluate_every
+        name = f"{experiment.loss}, seed {experiment.seed}"
+        self.bar = tqdm(total=steps, initial=done, desc=name, unit="step", disable=None)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}")
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+def _write_checkpoint(model, rows, folder):
+    """The model first, then its history: a checkpoint without one is not complete."""
+    name = f"step-{rows[-1]['step']:08}"
+    unfinished = folder / "unfinished.keras"
+    model.save(unfinished)
+    os.replace(unfinished, folder / f"{name}.keras")
+    _write_text(folder / f"{name}.json", json.dumps(rows))
+    for older in folder.glob("step-*"):
+        if older.stem != name:
+            older.unlink()
+
+
+def _last_checkpoint(folder):
+    found = sorted(folder.glob("step-*.json"))
+    if not found:
+        return None, []
+    model = keras.models.load_model(found[-1].with_suffix(".keras"))
+    return model, json.loads(found[-1].read_text())
+
+
+def is_binary(data):
+    """Whether a network needs one channel for these data: two classes, or instances."""
+    return len(data.class_names) == 2
 
 
 def foreground(data):
@@ -274,33 +436,100 @@ def foreground(data):
     return data.masks == 1 if data.instances is None else data.instances > 0
 
 
+def truth_of(data):
+    """What a loss is given, `(n, h, w)`: the foreground, or the classes where they are several.
+
+    Pixels that have no class keep the value of `card.ignore_class`.
+    """
+    if not is_binary(data):
+        return data.masks
+    ignored = data.card.ignore_class
+    if ignored is None:
+        return foreground(data)
+    return np.where(data.masks == ignored, ignored, foreground(data)).astype("int32")
+
+
 def predict(model, images):
-    """Foreground probabilities `(n, height, width)` of a model that returns logits."""
-    logits = model.predict(images, batch_size=8, verbose=0)[..., 0]
-    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    """Probabilities of a model that returns logits.
+
+    Those of the foreground, `(n, height, width)`, where the model has one channel; else those of
+    all classes, `(n, height, width, classes)`.
+    """
+    logits = model.predict(images, batch_size=8, verbose=0)
+    if logits.shape[-1] == 1:
+        return 1 / (1 + np.exp(-np.clip(logits[..., 0], -80, 80)))
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=-1)))
 
 
 def evaluate(model, data):
-    """Scores the model on each image of a binary data set, at threshold 1/2.
+    """Scores the model on each image of a data set: at threshold 1/2, or by the best class.
 
-    Where the data have instances, predicted objects are the connected components of the
-    predicted mask, and they are scored as well.
+    Where binary data have instances, predicted objects are the connected components of the
+    predicted mask, and they are scored as well. Pixels without a class are in no score of pixels.
 
     Returns:
-        A list with a dict for each image: `image`, `dice`, `iou`, `precision`, `recall`, and for
-        instances `cells`, `predicted`, `average_precision`, `merges`, `splits`.
+        A list with a dict for each image: `image`, `dice`, `iou`, then for binary data
+        `precision`, `recall`, and for instances `cells`, `predicted`, `average_precision`,
+        `merges`, `splits`; for several classes the Dice of each, `dice: NAME`, whose mean over
+        the classes in the picture (but for one named background) is `dice`; and
+        `calibration_error`. What cannot be measured on an image is NaN.
     """
-    rows = []
-    masks = foreground(data)
-    for i, probability in enumerate(predict(model, data.images)):
-        truth, predicted = masks[i], probability > 0.5
-        row = {"image": data.names[i]}
-        for metric in (metrics.dice, metrics.iou, metrics.precision, metrics.recall):
-            row[metric.__name__] = float(metric(truth, predicted))
-        if data.instances is not None:
-            row |= _instance_scores(data.instances[i], predicted)
-        rows.append(row)
-    return rows
+    score = _binary_scores if is_binary(data) else _class_scores
+    probabilities = predict(model, data.images)
+    return [{"image": data.names[i], **score(data, i, p)} for i, p in enumerate(probabilities)]
+
+
+def _valid_pixels(data, i, *arrays):
+    """These pixels of image i that have a class, as pictures of one row."""
+    valid = data.masks[i] != data.card.ignore_class  # with None all are
+    return [array[valid][None] for array in arrays]
+
+
+def _binary_scores(data, i, probability):
+    truth, p = _valid_pixels(data, i, foreground(data)[i], probability)
+    overlaps = (metrics.dice, metrics.iou, metrics.precision, metrics.recall)
+    row = {metric.__name__: float(metric(truth, p > 0.5)) for metric in overlaps}
+    if data.instances is not None:
+        row |= _instance_scores(data.instances[i], probability > 0.5)
+    return row | {"calibration_error": metrics.expected_calibration_error(truth, p)}
+
+
+def _class_scores(data, i, probabilities):
+    truth, p = _valid_pixels(data, i, data.masks[i], probabilities)
+    predicted = p.argmax(axis=-1)
+    each = {}
+    for label, name in enumerate(data.class_names):
+        masks = truth == label, predicted == label
+        # By the truth alone: else a false alarm on a class would be counted for one loss, and
+        # leave the image out for another. It is counted, as a miss of the class that is there.
+        occurs = masks[0].any() and name != "background"
+        each[name] = [f(*masks) if occurs else np.nan for f in (metrics.dice, metrics.iou)]
+    dice, iou = (_mean_of(values) for values in zip(*each.values()))
+    return {
+        "dice": dice,
+        "iou": iou,
+        **{f"dice: {name}": float(values[0]) for name, values in each.items()},
+        "calibration_error": metrics.expected_calibration_error(truth, p),
+    }
+
+
+def right_and_found(model, data, i):
+    """Two masks of image i to show its errors by: the truth and the prediction.
+
+    With several classes: the pixels that have a class, and those of them whose class is right.
+    """
+    p = predict(model, data.images[i : i + 1])[0]
+    if is_binary(data):
+        return foreground(data)[i], p > 0.5
+    valid = data.masks[i] != data.card.ignore_class
+    return valid, valid & (p.argmax(axis=-1) == data.masks[i])
+
+
+def all_pixels(model, data):
+    """Truth and probabilities of all pixels that have a class, for the metrics of calibration."""
+    truth = foreground(data) if is_binary(data) else data.masks
+    valid = data.masks != data.card.ignore_class
+    return truth[valid], predict(model, data.images)[valid]
 
 
 def _instance_scores(instances, predicted):
@@ -315,8 +544,52 @@ def _instance_scores(instances, predicted):
     }
 
 
+def _mean_dice(model, data):
+    """The mean Dice of the images, by the one look that training takes at the validation split."""
+    probabilities = predict(model, data.images)
+    if not is_binary(data):
+        return _mean_of([_class_scores(data, i, p)["dice"] for i, p in enumerate(probabilities)])
+    pairs = (_valid_pixels(data, i, foreground(data)[i], p) for i, p in enumerate(probabilities))
+    return _mean_of([metrics.dice(truth, p > 0.5) for truth, p in pairs])
+
+
+def _mean_of(values):
+    """The mean of those that are numbers; NaN if none is."""
+    values = np.asarray(values, float)
+    return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else float("nan")
+
+
 def _means(rows):
-    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "image"}
+    return {key: _mean_of([row[key] for row in rows]) for key in rows[0] if key != "image"}
+
+
+def loss_options(loss, given):
+    """Which of the parameters that a notebook was given are settings of its loss.
+
+    Args:
+        loss: the name of the loss class.
+        given: a dict of parameters that the notebook does not have.
+
+    Returns:
+        `given`, if all of them are settings of the loss.
+
+    Raises:
+        TypeError: names those that are not, and the settings that there are.
+    """
+    cls = loss_class(loss)
+    own = {
+        name
+        for base in cls.__mro__
+        if issubclass(base, losses.SegmentationLoss)
+        for name in inspect.signature(base.__init__).parameters
+    } - {"self", "kwargs", "name", "dtype", "from_logits"}
+    unknown = sorted(set(given) - own)
+    if unknown:
+        raise TypeError(
+            f"There is no parameter {', '.join(unknown)}, of this notebook or of {loss}. "
+            f"Settings of {loss}: {', '.join(sorted(own))}"
+        )
+    return dict(given)
 
 
 def refuse_unknown_parameters(declared, names):
@@ -350,6 +623,13 @@ def _commit():
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
+
+
+def _write_text(path, text):
+    """Writes a file whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
 
 
 def _write_csv(path, rows):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -21,12 +22,14 @@ from segloss_ref.experiment import (
     evaluate,
     fit_picture,
     foreground,
+    loss_options,
     refuse_unknown_parameters,
     run,
 )
 from segloss_ref.losses import DiceLoss, ShapeAwareLoss
 
 SMALL = {
+    "learning_rate": 0.003,
     "limit": 4,
     "size": 48,
     "crop": 32,
@@ -89,31 +92,145 @@ def test_results_are_never_overwritten(tmp_path):
     assert (tmp_path / "mine" / "notes.txt").read_text() == "precious"
 
 
-def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    def broken(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(experiments, "_write_csv", broken)
-    with pytest.raises(OSError, match="disk full"):
-        run(Experiment(**SMALL), tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
+def finished(folder):
+    """What looks like a result in a folder: what is not hidden."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def test_a_run_that_is_killed_leaves_nothing_that_looks_finished(tmp_path):
-    settings = {**SMALL, "steps": 100000}
+def equal_tables(one, other):
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+    rows = [rows_of(folder / "history.csv") for folder in (one, other)]
+    for a, b in zip(*rows, strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {
+            k: v for k, v in b.items() if k != "seconds"
+        }
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings = Experiment(**SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "_write_csv", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            run(settings, tmp_path / "out")
+    assert any("Run the same again to go on from there" in note for note in caught.value.__notes__)
+    assert finished(tmp_path) == []
+
+    # Run again, it does not train again.
+    monkeypatch.setattr(keras.Model, "train_step", lambda *_: pytest.fail("trained again"))
+    run(settings, tmp_path / "out")
+    monkeypatch.undo()
+    run(settings, tmp_path / "undisturbed")
+    equal_tables(tmp_path / "out", tmp_path / "undisturbed")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "undisturbed"]
+
+
+def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_had_not(tmp_path):
+    settings = {**SMALL, "steps": 60, "loss": "ShapeAwareLoss", "learning_rate": 0.01}
     code = (
         "from segloss_ref.experiment import Experiment, run\n"
         f"run(Experiment(**{settings!r}), {str(tmp_path / 'out')!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    while not list(tmp_path.glob(".out.partial/step-*.json")) and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    left = list(tmp_path.iterdir())
-    assert [path.name.startswith(".out-") for path in left] == [True]
-    assert not list(left[0].iterdir())
+    assert finished(tmp_path) == []
+
+    record = run(Experiment(**settings), tmp_path / "out")
+    run(Experiment(**settings), tmp_path / "undisturbed")
+    equal_tables(tmp_path / "out", tmp_path / "undisturbed")
+    assert record["steps"] == 60 and record["ended_by"] == "steps"
+
+
+def test_what_another_run_has_left_is_not_gone_on_with(tmp_path):
+    partial = tmp_path / ".out.partial"
+    experiments._open_partial(partial, Experiment(seed=1, **SMALL))
+    (partial / "step-00000002.json").write_text("[]")
+    experiments._open_partial(partial, Experiment(seed=1, **SMALL))
+    assert (partial / "step-00000002.json").exists()
+    experiments._open_partial(partial, Experiment(seed=2, **SMALL))
+    assert not (partial / "step-00000002.json").exists()
+
+
+def test_a_checkpoint_without_its_history_does_not_count(tmp_path):
+    (tmp_path / "step-00000004.keras").write_text("half")
+    assert experiments._last_checkpoint(tmp_path) == (None, [])
+
+
+def test_the_learning_rate_is_chosen_on_the_validation_images(tmp_path, monkeypatch):
+    settings = Experiment(**{**SMALL, "steps": 12, "learning_rate": None})
+    record = run(settings, tmp_path / "out")
+    tuning = record["tuning"]
+    assert tuning["grid"] == [0.001, 0.003, 0.01] and tuning["steps"] == 4
+    assert record["learning_rate"] == tuning["chosen"]
+    # The first looks of a run at that rate are those of its trial.
+    data = [load("synthetic/cells", split, limit=4, size=48) for split in ("train", "validation")]
+    for rate, dice in zip(tuning["grid"], tuning["validation_dice"]):
+        *_, last = experiments._train(settings, *data, rate, 4)[1]
+        assert last["validation_dice"] == dice
+    assert tuning["validation_dice"][tuning["grid"].index(tuning["chosen"])] == max(
+        tuning["validation_dice"]
+    )
+    assert record["seconds_training"] < record["seconds"]
+
+
+def test_rates_that_were_tried_are_not_tried_again(tmp_path, monkeypatch):
+    kept = tmp_path / "tuning.json"
+    kept.write_text(json.dumps({"0.001": 0.2, "0.003": float("nan"), "0.01": 0.1}))
+    monkeypatch.setattr(experiments, "_train", lambda *_: pytest.fail("tried again"))
+    assert experiments._tuned(Experiment(**SMALL), None, None, kept)["chosen"] == 0.001
+
+
+def test_a_budget_in_seconds_ends_a_run_at_a_look(tmp_path):
+    settings = Experiment(**{**SMALL, "steps": 1000, "seconds": 1e-3})
+    record = run(settings, tmp_path / "out")
+    assert (record["steps"], record["ended_by"]) == (2, "seconds")
+    assert len(rows_of(tmp_path / "out" / "history.csv")) == 1
+
+
+def test_nothing_is_written_to_the_screen_unless_it_is_a_terminal(tmp_path, capfd):
+    run(Experiment(**SMALL), tmp_path / "out")
+    out, err = capfd.readouterr()
+    assert out == "" and "step" not in err
+
+
+@pytest.mark.requires_data("streets")
+def test_several_classes(tmp_path):
+    settings = {**SMALL, "size": (48), "limit": 3, "dataset": "streets"}
+    record = run(Experiment(loss="GeneralizedDiceLoss", **settings), tmp_path / "out")
+    rows = rows_of(tmp_path / "out" / "metrics.csv")
+    test = load("streets", "test", limit=3, size=48)
+    model = keras.models.load_model(tmp_path / "out" / "model.keras")
+    predicted = model.predict(test.images, verbose=0).argmax(axis=-1)
+    valid = test.masks != test.card.ignore_class
+    for i, row in enumerate(rows):
+        dice = {}
+        for label, name in enumerate(test.class_names):
+            a, b = ((m[i] == label) & valid[i] for m in (test.masks, predicted))
+            if a.any():
+                dice[name] = 2 * (a & b).sum() / (a.sum() + b.sum())
+                assert float(row[f"dice: {name}"]) == pytest.approx(dice[name])
+            else:
+                assert row[f"dice: {name}"] == "nan"  # whatever is predicted
+        assert float(row["dice"]) == pytest.approx(np.mean(list(dice.values())))
+    assert 0 <= record["test"]["calibration_error"] <= 1
+    with pytest.raises(ValueError, match="BinaryCrossEntropyLoss takes one class; 'streets' has"):
+        run(Experiment(**settings), tmp_path / "binary")
+
+
+def test_options_are_those_of_the_loss():
+    assert loss_options("TverskyLoss", {"alpha": 0.2, "smooth": 2}) == {"alpha": 0.2, "smooth": 2}
+    assert loss_options("DiceLoss", {"per": "batch"}) == {"per": "batch"}
+    with pytest.raises(TypeError, match=r"no parameter gamma, of this notebook or of TverskyLoss"):
+        loss_options("TverskyLoss", {"gamma": 1})
+    with pytest.raises(ValueError, match="`loss` must be the name of a loss"):
+        loss_options("TheLoss", {})
 
 
 @pytest.mark.parametrize(
@@ -152,15 +269,15 @@ def test_instances_are_asked_for_where_there_are_none():
     data = dataclasses.replace(load("synthetic/cells", "train", limit=1), instances=None)
     settings = Experiment(loss="ShapeAwareLoss")
     with pytest.raises(ValueError, match="needs instances; 'synthetic/cells' has none"):
-        experiments._check_data(settings, data, settings.make_loss())
+        experiments._check_data(settings, data)
 
 
 def test_crops_are_pieces_of_the_images_and_the_same_for_every_loss():
     data = load("synthetic/cells", "train", limit=4, size=48)
     settings = Experiment(**SMALL)
-    crops = experiments._Crops(data, settings, "instances")
+    crops = experiments._Crops(data, settings, ShapeAwareLoss())
     images, truth = crops[1]
-    again = experiments._Crops(data, settings, "mask")[1]
+    again = experiments._Crops(data, settings, DiceLoss())[1]
     assert images.shape == truth.shape == (2, 32, 32, 1)
     np.testing.assert_array_equal(images, again[0])
     np.testing.assert_array_equal(truth > 0, again[1])
@@ -171,8 +288,8 @@ def test_crops_are_pieces_of_the_images_and_the_same_for_every_loss():
 def test_the_truth_of_a_crop_reaches_as_far_beyond_it_as_the_loss_wants():
     data = load("synthetic/cells", "train", limit=3)
     settings = Experiment(crop=64, seed=4)
-    x, y = experiments._Crops(data, settings, "instances")[1]
-    same, wide = experiments._Crops(data, settings, "instances", surround=200)[1]
+    x, y = experiments._Crops(data, settings, ShapeAwareLoss())[1]
+    same, wide = experiments._Crops(data, settings, ShapeAwareLoss(surround=200))[1]
     np.testing.assert_array_equal(same, x)
     np.testing.assert_array_equal(wide[:, 200:-200, 200:-200], y)
     side = data.images.shape[1]

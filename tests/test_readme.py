@@ -22,17 +22,17 @@ def snippets(language):
 def test_the_snippets_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     python, names = snippets("python"), {}
-    assert len(python) == 3
+    assert len(python) == 4
     for snippet in python:
         exec(compile(snippet, "README.md", "exec"), names)
     assert 0 < float(capsys.readouterr().out.split()[0]) <= 1
     assert sorted(p.name for p in (tmp_path / "runs" / "dice").iterdir())[-1] == "record.json"
-    assert names["model"].loss.name == "shape_aware"
+    assert names["augmented"].loss.name == "shape_aware"
 
 
 def test_make_commands_exist():
     commands = re.findall(r"^make (\w+)", "\n".join(snippets("sh")), flags=re.MULTILINE)
-    assert commands == ["book", "test"]
+    assert commands == ["book", "test", "sweep"]
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for command in [*commands, *re.findall(r"`make (\w+)`", README)]:
         assert f"make {command} " in listed
@@ -40,7 +40,7 @@ def test_make_commands_exist():
 
 def papermill(out, *more):
     """The README's command, with more parameters behind it: the last of a name wins."""
-    (line,) = (s for s in snippets("sh") if "papermill" in s)
+    (line,) = (s for s in snippets("sh") if "first_comparison" in s)
     command = shlex.split(line)
     assert command[0] == ".venv/bin/papermill"
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", *command[1:], *more]
