@@ -441,10 +441,10 @@ class SkeletonRecallLoss(RegionLoss):
         0.1667
 
     Source: Kirchhoff et al. 2024 (arXiv:2404.03010), where the loss is minus the recall, without s.
-        As there, exclusive classes share the skeleton of all that is not class 0. In two dimensions
-        masks are thinned by Guo and Hall's algorithm (`skimage.morphology.thin`), by the authors
-        with `skeletonize`; in three they have a morphological skeleton here, whose gaps the tube
-        closes.
+        As there, exclusive classes share the skeleton of all that is not class 0. The authors
+        thin masks with `skimage.morphology.skeletonize`; here it is done on the device, by other
+        algorithms that keep the topology, too: `segloss_ref.distance.thin` in two dimensions,
+        `thin_volume` in three.
     """
 
     def __init__(self, radius=2, smooth=1.0, *, name="skeleton_recall", **kwargs):

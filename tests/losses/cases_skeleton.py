@@ -6,6 +6,7 @@ import numpy as np
 from case import Case
 from scipy import ndimage
 from skimage import morphology
+from thinning import thin_one_by_one
 
 import segloss_ref as sl
 
@@ -31,14 +32,7 @@ def cl_dice(y, p, w, iterations=10, smooth=1.0):
 
 
 def tube(mask, radius):
-    if mask.ndim == 2:
-        line = morphology.thin(mask)
-    else:
-        line, rest = np.zeros_like(mask), mask
-        box = np.ones((3, 3, 3), bool)
-        while rest.any():
-            eroded = ndimage.binary_erosion(rest)
-            line, rest = line | (rest & ~ndimage.binary_dilation(eroded, box)), eroded
+    line = morphology.thin(mask) if mask.ndim == 2 else thin_one_by_one(mask)
     return ndimage.binary_dilation(line, iterations=radius) if radius else line
 
 
@@ -151,7 +145,7 @@ CASES = {
         {"iterations": 1, "smooth": 1e-3},
         permutable=False,
     ),
-    # A thinning peels from one side first: of a line of two pixels it keeps one.
+    # A thinning peels in an order of places: of a line of two pixels it keeps the one or the other.
     "skeleton-recall": Case(
         sl.SkeletonRecallLoss,
         skeleton_recall,
