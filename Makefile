@@ -12,10 +12,10 @@ READY := .venv/ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test run serve lock clean lint pairs parity backends bench
+.PHONY: help setup book test run serve lock clean lint pairs parity backends bench sweep test-slurm
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with the locked packages and segloss_ref
 
@@ -63,13 +63,35 @@ run: $(READY)  ## execute the notebooks that changed and store what they give
 parity: .cache/parity/ready  ## compare the losses with those of Keras, PyTorch, MONAI and SMP
 	PYTHONPATH=. $(<D)/bin/python benchmarks/parity.py
 
+# The tests of all that is no loss and runs on the device. What compiles with TensorFlow is skipped.
+ON_DEVICE := tests/test_distance.py tests/test_skeleton.py tests/test_weight_maps.py \
+	tests/test_augmentation.py
+backends: export PYTHONPATH = .
+backends: export JAX_ENABLE_X64 = 1
 backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with what TensorFlow gave
-	PYTHONPATH=. KERAS_BACKEND=torch .cache/parity/bin/python benchmarks/backends.py
-	PYTHONPATH=. KERAS_BACKEND=jax .cache/jax/bin/python benchmarks/backends.py
+	KERAS_BACKEND=torch .cache/parity/bin/python benchmarks/backends.py
+	KERAS_BACKEND=jax .cache/jax/bin/python benchmarks/backends.py
+	KERAS_BACKEND=torch .cache/parity/bin/python -m pytest $(ON_DEVICE)
+	KERAS_BACKEND=jax .cache/jax/bin/python -m pytest $(ON_DEVICE)
 
 bench: $(READY)  ## measure what a weight map costs in time and memory, about 4 minutes
 	$(BIN)/pytest --benchmark-columns=min,median,rounds --benchmark-group-by=func \
 		benchmarks/bench_weight_maps.py
+
+SWEEP ?= workflow/sweeps/smoke.yaml
+PROFILE ?= local
+sweep: $(READY)  ## run SWEEP=workflow/sweeps/NAME.yaml into results/NAME; PROFILE=slurm on a cluster
+	$(BIN)/python workflow/run.py $(SWEEP) --profile $(PROFILE)
+
+test-slurm: SWEEP = tests/slurm/tiny.yaml
+test-slurm: $(READY)  ## run a small sweep through a Slurm that starts on this machine
+	@for c in munged slurmctld slurmd; do test -x /usr/sbin/$$c || missing=1; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+		apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends slurm-wlm munge; \
+	elif [ -n "$$missing" ]; then \
+		echo "Debian's packages slurm-wlm and munge are needed, and root to start them."; exit 1; \
+	fi
+	SEGLOSS_SLURM=$(SWEEP) $(BIN)/pytest tests/slurm
 
 lock:  ## resolve pyproject.toml into requirements.txt anew
 	$(PYTHON) -m venv .cache/lock

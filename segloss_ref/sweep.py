@@ -1,0 +1,277 @@
+"""Sweeps: data sets x losses x seeds, from a small YAML file to one tidy table.
+
+    datasets:
+      - synthetic/cells
+      - {dataset: nuclei, size: 256, limit: 64}
+    losses:
+      cross-entropy: {loss: BinaryCrossEntropyLoss}
+      Dice, smooth 0: {loss: DiceLoss, options: {smooth: 0.0}}
+    seeds: 3
+    settings: {steps: 200, crop: 96}
+
+`read_sweep` says what is wrong with such a file before anything runs; `workflow/` runs it.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from segloss_ref.experiment import Experiment
+
+COLUMNS = ("dataset", "run", "seed", "image", "metric", "value")
+KEYS = ("datasets", "losses", "seeds", "settings")
+FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
+# What a file may set for all runs, or for those of one data set.
+SETTINGS = tuple(name for name in FIELDS if name not in ("dataset", "loss", "options", "seed"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a sweep: the names that its table shows, and the settings.
+
+    Args:
+        dataset: the name of the data set in this sweep.
+        name: the name of the loss in this sweep.
+        experiment: the settings.
+    """
+
+    dataset: str
+    name: str
+    experiment: Experiment
+
+    @property
+    def id(self):
+        """A safe file name. It ends in a digest of the settings: other settings, other run."""
+        settings = json.dumps(dataclasses.asdict(self), sort_keys=True, default=str)
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+        words = f"{self.dataset}-{self.name}-seed{self.experiment.seed}"
+        return f"{re.sub(r'[^A-Za-z0-9]+', '-', words).strip('-')[:80]}-{digest}"
+
+    @property
+    def parameters(self):
+        """What papermill is told: the settings, with the options of the loss among them."""
+        settings = dataclasses.asdict(self.experiment)
+        options = settings.pop("options")
+        return settings | options
+
+
+def read_sweep(path):
+    """Reads a sweep and checks all of it.
+
+    Args:
+        path: of the YAML file.
+
+    Returns:
+        A list of `Run`, data set by data set, loss by loss, seed by seed.
+
+    Raises:
+        ValueError: names the file and the key, and says what came and what is allowed.
+        TypeError: the same for a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        sweep = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    try:
+        return _runs(sweep)
+    except (TypeError, ValueError) as error:
+        raise _kind(error)(f"{path}: {error}") from error
+
+
+def _kind(error):
+    return TypeError if isinstance(error, TypeError) else ValueError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without two of its traps: 1e-3 is a number, and no key may come twice."""
+
+    def construct_mapping(self, node, deep=False):
+        # Otherwise the last of two equal keys wins in silence, and a loss is missing.
+        seen = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark
+                )
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), "-+0123456789"
+)
+
+
+def _runs(sweep):
+    _check_keys("the file", sweep, KEYS, needed=("datasets", "losses"))
+    settings = sweep.get("settings") or {}
+    _check_keys("`settings`", settings, SETTINGS)
+    datasets = _datasets(sweep["datasets"])
+    losses = _losses(sweep["losses"])
+    seeds = _seeds(sweep.get("seeds", 1))
+    return [
+        Run(dataset, name, _experiment(dataset, name, {**settings, **own, **loss, "seed": seed}))
+        for dataset, own in datasets.items()
+        for name, loss in losses.items()
+        for seed in seeds
+    ]
+
+
+def _datasets(given):
+    """The settings of each data set by its name."""
+    if not isinstance(given, list) or not given:
+        raise TypeError(f"`datasets` must be a list of at least one. Received: {given!r}")
+    found = {}
+    for number, own in enumerate(given):
+        where = f"`datasets[{number}]`"
+        own = {"dataset": own} if isinstance(own, str) else own
+        _check_keys(where, own, ("name", "dataset", *SETTINGS))
+        own = dict(own)
+        if not {"dataset", "data_dir"} & {*own}:
+            raise ValueError(f"{where} must have a `dataset` or `data_dir`. Received: {own!r}")
+        name = str(own.pop("name", None) or own.get("dataset") or Path(str(own["data_dir"])).name)
+        if name in found:
+            raise ValueError(f"{where}: {name!r} is there twice. Give each its own `name`.")
+        found[name] = own
+    return found
+
+
+def _losses(given):
+    _check_keys("`losses`", given)
+    if not given:
+        raise ValueError("`losses` must hold at least one. Received: {}")
+    for name, loss in given.items():
+        where = f"`losses: {name}`"
+        _check_keys(where, loss, ("loss", "options"), needed=("loss",))
+        _check_keys(f"{where}, `options`", loss.get("options", {}))
+        clash = sorted({*loss.get("options", {})} & {*FIELDS, "out"})
+        if clash:
+            raise ValueError(
+                f"{where}, `options`: {', '.join(clash)} would be taken for a setting of the run."
+            )
+    return given
+
+
+def _seeds(given):
+    if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+        return range(given)
+    if not isinstance(given, list) or not given or any(type(seed) is not int for seed in given):
+        raise TypeError(
+            f"`seeds` must be a number of seeds or a list of integers. Received: {given!r}"
+        )
+    if len(set(given)) < len(given):
+        raise ValueError(f"`seeds` must differ. Received: {given}")
+    return given
+
+
+def _check_keys(where, given, allowed=None, needed=()):
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise TypeError(f"{where} must be a mapping of names. Received: {given!r}")
+    unknown = [key for key in given if allowed and key not in allowed]
+    if unknown:
+        raise ValueError(f"{where} has no key {', '.join(unknown)}. Allowed: {', '.join(allowed)}")
+    missing = [key for key in needed if key not in given]
+    if missing:
+        raise ValueError(f"{where} must have the key {', '.join(missing)}. Received: {given!r}")
+
+
+def _experiment(dataset, name, settings):
+    try:
+        return Experiment(**settings)
+    except (TypeError, ValueError) as error:
+        raise _kind(error)(f"`datasets: {dataset}` with `losses: {name}`: {error}") from error
+
+
+def gather(runs, folder, table):
+    """Writes one tidy table of the runs that are finished, and beside it where it came from.
+
+    A run is finished if its folder exists: it appears whole or not at all. The table does not
+    depend on the order of the runs. The file with the suffix `.json` holds settings, versions,
+    commit and seconds of each run (`notebook` is `None` where that did not come to its end), and
+    the runs that failed, with what they said last.
+
+    Args:
+        runs: a list of `Run`.
+        folder: holds the folder of each run, and beside it its notebook and log, named by its id.
+        table: the CSV file to write.
+
+    Returns:
+        What the JSON file holds, a dict.
+    """
+    folder, table = Path(folder), Path(table)
+    runs = sorted(runs, key=lambda run: (run.dataset, run.name, run.experiment.seed))
+    finished = [run for run in runs if (folder / run.id).is_dir()]
+    rows = sorted(row for run in finished for row in _rows(run, folder))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    provenance = {
+        # The two files are not replaced in one instant; the digest says that they belong together.
+        "sha256": hashlib.sha256(text.getvalue().encode()).hexdigest(),
+        "runs": [_finished(run, folder) for run in finished],
+        "failed": [_failed(run, folder) for run in runs if run not in finished],
+    }
+    write_whole(table, text.getvalue())
+    write_whole(table.with_suffix(".json"), json.dumps(provenance, indent=1) + "\n")
+    return provenance
+
+
+def _rows(run, folder):
+    """Rows of the table. The values are copied as they are written, digit by digit."""
+    with (folder / run.id / "metrics.csv").open(newline="") as file:
+        for scores in csv.DictReader(file):
+            image = scores.pop("image")
+            for metric, value in scores.items():
+                yield run.dataset, run.name, run.experiment.seed, image, metric, value
+
+
+def _names(run):
+    return {"id": run.id, "dataset": run.dataset, "run": run.name, "seed": run.experiment.seed}
+
+
+def _finished(run, folder):
+    notebook = folder / f"{run.id}.ipynb"
+    record = json.loads((folder / run.id / "record.json").read_text())
+    return _names(run) | {"notebook": notebook.name if _ran_through(notebook) else None} | record
+
+
+def _ran_through(notebook):
+    """Whether papermill came to the end of it."""
+    try:
+        cells = json.loads(notebook.read_text())["cells"]
+    except (OSError, ValueError):  # also half a file, where it was killed as it wrote
+        return False
+    states = {cell["metadata"].get("papermill", {}).get("status", "completed") for cell in cells}
+    return states == {"completed"}
+
+
+def _failed(run, folder):
+    notebook, log = folder / f"{run.id}.ipynb", folder / f"{run.id}.log"
+    said = log.read_text(errors="replace") if log.exists() else ""
+    errors = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", said, flags=re.MULTILINE)
+    return _names(run) | {
+        "notebook": notebook.name if notebook.exists() else None,
+        "error": errors[-1] if errors else "killed or never started: it has written no error",
+    }
+
+
+def write_whole(path, text):
+    """Writes a file under another name and renames it: nobody ever reads half of it."""
+    path = Path(path)
+    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(scratch, 0o644)  # mkstemp gives it to its owner alone
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,248 @@
+"""Sweeps: read and checked as a whole, run to the end, gathered from what is complete."""
+
+import fcntl
+import importlib.util
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from segloss_ref.sweep import gather, read_sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+SWEEP = {
+    "datasets": ["synthetic/cells", {"dataset": "synthetic/tumours", "crop": 64}],
+    "losses": {
+        "cross-entropy": {"loss": "BinaryCrossEntropyLoss"},
+        "Dice, smooth 0.1": {"loss": "DiceLoss", "options": {"smooth": 0.1}},
+    },
+    "seeds": 2,
+    "settings": {"steps": 20, "evaluate_every": 10, "crop": 32},
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_it(**changes):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(SWEEP | changes, sort_keys=False))
+        return path
+
+    return write_it
+
+
+def test_every_combination_once_with_its_own_settings(write):
+    runs = read_sweep(write())
+    assert len(runs) == 2 * 2 * 2
+    last = runs[-1]
+    assert (last.dataset, last.name) == ("synthetic/tumours", "Dice, smooth 0.1")
+    assert last.experiment.seed == 1 and last.experiment.steps == 20
+    assert last.experiment.options == {"smooth": 0.1}
+    assert [run.experiment.crop for run in runs] == [32] * 4 + [64] * 4
+    assert last.parameters["smooth"] == 0.1 and "options" not in last.parameters
+
+
+def test_ids_are_safe_names_and_change_with_the_settings(write):
+    runs = read_sweep(write())
+    again = read_sweep(write(seeds=[1, 0]))
+    other = read_sweep(write(settings=SWEEP["settings"] | {"steps": 30}))
+    ids = {run.id for run in runs}
+    assert len(ids) == 8 and ids == {run.id for run in again}
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+", name) for name in ids)
+    assert not ids & {run.id for run in other}
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "datasets: [synthetic/cells]\nlosses: {a: {loss: DiceLoss}}\n"
+        "settings: {learning_rate: 1e-3}\n"
+    )
+    assert read_sweep(path)[0].experiment.learning_rate == 0.001
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "sweeps").glob("*.yaml")))
+def test_the_sweeps_of_this_repository_are_valid(path):
+    assert read_sweep(path)
+
+
+LOSS = {"loss": "DiceLoss"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"loses": {}}, ValueError, "no key loses. Allowed: datasets, losses, seeds, settings"),
+        ({"datasets": []}, TypeError, "`datasets` must be a list of at least one. Received: []"),
+        ({"datasets": "nuclei"}, TypeError, "`datasets` must be a list"),
+        ({"datasets": [3]}, TypeError, "`datasets[0]` must be a mapping of names. Received: 3"),
+        ({"datasets": [{"size": 64}]}, ValueError, "must have a `dataset` or `data_dir`"),
+        ({"datasets": [{"dataset": "nuclei", "sice": 64}]}, ValueError, "no key sice. Allowed"),
+        ({"datasets": ["nuclei", "nuclei"]}, ValueError, "`datasets[1]`: 'nuclei' is there twice"),
+        ({"datasets": ["nucleus"]}, ValueError, "`datasets: nucleus` with `losses: cross-entropy`"),
+        ({"losses": {}}, ValueError, "`losses` must hold at least one"),
+        ({"losses": {3: LOSS}}, TypeError, "`losses` must be a mapping of names"),
+        ({"losses": {"a": "DiceLoss"}}, TypeError, "`losses: a` must be a mapping of names"),
+        ({"losses": {"a": {}}}, ValueError, "`losses: a` must have the key loss"),
+        ({"losses": {"a": LOSS | {"smooth": 1.0}}}, ValueError, "no key smooth. Allowed: loss"),
+        ({"losses": {"a": LOSS | {"options": [1]}}}, TypeError, "`options` must be a mapping"),
+        ({"losses": {"a": LOSS | {"options": {"smoth": 1.0}}}}, TypeError, "smoth"),
+        ({"losses": {"a": LOSS | {"options": {"seed": 1}}}}, ValueError, "seed would be taken"),
+        ({"losses": {"a": {"loss": "NoLoss"}}}, ValueError, "Received: 'NoLoss'"),
+        ({"seeds": 0}, TypeError, "`seeds` must be a number of seeds or a list of integers"),
+        ({"seeds": [1, 1]}, ValueError, "`seeds` must differ. Received: [1, 1]"),
+        ({"seeds": [1, True]}, TypeError, "`seeds` must be"),
+        ({"settings": {"step": 3}}, ValueError, "`settings` has no key step"),
+        ({"settings": {"steps": "many"}}, TypeError, "`steps` must be of type int"),
+        ({"settings": {"seed": 3}}, ValueError, "`settings` has no key seed"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_runs(write, changes, kind, said):
+    path = write(**changes)
+    with pytest.raises(kind, match=re.escape(said)) as raised:
+        read_sweep(path)
+    assert str(raised.value).startswith(f"{path}: ")
+
+
+def test_a_key_that_comes_twice_is_an_error(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text("datasets: [nuclei]\nlosses: {a: {loss: DiceLoss}, a: {loss: FocalLoss}}\n")
+    with pytest.raises(ValueError, match="the key 'a' is there twice"):
+        read_sweep(path)
+    path.write_text("datasets: [nuclei")
+    with pytest.raises(ValueError, match="is no YAML"):
+        read_sweep(path)
+
+
+def finish(run, folder, value):
+    """What a run leaves when it is complete."""
+    place = folder / run.id
+    place.mkdir(parents=True)
+    (place / "metrics.csv").write_text(f"image,dice,cells\nb,{value},3\na,0.1,2\n")
+    (place / "record.json").write_text(json.dumps({"seconds": 2.5, "commit": "abc"}))
+
+
+def test_a_table_is_the_same_in_every_order_and_keeps_every_digit(write, tmp_path):
+    runs = read_sweep(write())
+    values = {run.id: random.Random(i).random() for i, run in enumerate(runs)}
+    for run in runs:
+        finish(run, tmp_path / "runs", values[run.id])
+    texts = []
+    for order in (runs, runs[::-1]):
+        provenance = gather(order, tmp_path / "runs", tmp_path / "table.csv")
+        texts.append((tmp_path / "table.csv").read_bytes())
+    assert texts[0] == texts[1]
+    rows = texts[0].decode().splitlines()
+    assert rows[0] == "dataset,run,seed,image,metric,value" and len(rows) == 1 + 8 * 4
+    run = runs[2]
+    assert f'{run.dataset},"{run.name}",0,b,dice,{values[run.id]!r}' in rows
+    assert json.loads((tmp_path / "table.json").read_text()) == provenance
+    assert {run["seconds"] for run in provenance["runs"]} == {2.5}
+    assert provenance["failed"] == []
+
+
+def test_half_a_run_is_not_read_and_a_missing_one_is_named(write, tmp_path):
+    runs = read_sweep(write(seeds=1))
+    folder = tmp_path / "runs"
+    finish(runs[0], folder, 0.5)
+    finish(runs[1], folder, 0.7)
+    (folder / runs[1].id).rename(folder / f".{runs[1].id}.partial")
+    (folder / f"{runs[1].id}.ipynb").write_text("{")
+    (folder / f"{runs[1].id}.log").write_text("...\nValueError: no\nValueError: too wide\n\n")
+    provenance = gather(runs, folder, tmp_path / "table.csv")
+    text = (tmp_path / "table.csv").read_text()
+    assert "0.5" in text and "0.7" not in text
+    assert len(provenance["runs"]) == 1
+    failed = {run["id"]: run for run in provenance["failed"]}
+    assert set(failed) == {run.id for run in runs[1:]}
+    assert failed[runs[1].id]["error"] == "ValueError: too wide"
+    assert failed[runs[1].id]["notebook"] == f"{runs[1].id}.ipynb"
+    assert failed[runs[2].id]["notebook"] is None
+    assert not list(tmp_path.glob(".table*")), "nothing is left beside the table"
+
+
+# A notebook that takes the parameters of train.ipynb and trains nothing.
+PARAMETERS = (
+    "dataset = data_dir = loss = seed = size = limit = crop = batch_size = steps = smooth = None\n"
+    "evaluate_every = learning_rate = seconds = width = depth = None\nout = ''"
+)
+CODE = r"""
+from pathlib import Path
+here = Path(out).parents[3]
+with (here / "attempts").open("a") as file:
+    file.write(f"{loss}\n")
+if loss == "DiceLoss" and (here / "broken").exists():
+    raise RuntimeError("the loss fails inside")
+place = Path(out).with_name(".part")
+place.mkdir(exist_ok=True)
+(place / "metrics.csv").write_text(f"image,dice\na,{len(loss) / 7}\n")
+(place / "record.json").write_text('{"seconds": 1.0}')
+place.rename(out)
+if (here / "broken").exists():
+    raise RuntimeError("a figure behind the training fails")
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    cells = [nbformat.v4.new_code_cell(text) for text in (PARAMETERS, CODE)]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = tmp_path / "standin.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def run(sweep, notebook):
+    command = [sys.executable, ROOT / "workflow" / "run.py", sweep, "--notebook", notebook]
+    return subprocess.run(
+        [*command, "--results", sweep.parent / "results"], capture_output=True, text=True
+    )
+
+
+def test_a_failed_run_is_retried_reported_and_alone_done_again(write, notebook, tmp_path):
+    sweep = write(datasets=["synthetic/cells"], seeds=1)
+    (tmp_path / "broken").touch()
+    folder = tmp_path / "results" / "sweep"
+
+    first = run(sweep, notebook)
+    assert first.returncode == 1, first.stderr
+    assert f"1 of 2 runs are in {folder / 'table.csv'}" in first.stdout
+    assert "Dice, smooth 0.1, seed 0: RuntimeError: the loss fails inside" in first.stdout
+    (page,) = folder.glob("runs/*Dice*.ipynb")
+    assert str(page) in first.stdout
+    assert "the loss fails inside" in page.read_text()
+    assert (folder / "table.csv").read_text().count("\n") == 2
+    attempts = sorted((tmp_path / "attempts").read_text().split())
+    assert attempts == ["BinaryCrossEntropyLoss", "DiceLoss", "DiceLoss"]
+    assert "whole, but its notebook stopped behind the training: synthetic-cells" in first.stdout
+
+    (tmp_path / "broken").unlink()
+    second = run(sweep, notebook)
+    assert second.returncode == 0, second.stderr
+    assert sorted((tmp_path / "attempts").read_text().split()) == [*attempts, "DiceLoss"]
+    assert (folder / "table.csv").read_text().count("\n") == 3
+
+    with (folder / ".lock").open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("process 1 on elsewhere")
+        file.truncate()
+        file.flush()
+        third = run(sweep, notebook)
+    assert third.returncode == 1
+    assert "is in use by another sweep: process 1 on elsewhere" in third.stderr
+
+
+def test_every_gpu_has_one_run(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("train", ROOT / "workflow" / "train.py")
+    train = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(train)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert [train.lock_gpu(["0", "3"]) for _ in range(3)] == ["0", "3", None]
