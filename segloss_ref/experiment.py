@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -190,7 +191,7 @@ def _open_partial(partial, experiment):
     if not (note.exists() and note.read_text() == identity):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _write_text(note, identity)
+        write_whole(note, identity)
 
 
 def _identity(experiment):
@@ -233,7 +234,7 @@ def _run_into(experiment, data, partial, started):
     _write_csv(result / "history.csv", history)
     _write_csv(result / "metrics.csv", rows)
     model.save(result / "model.keras")
-    _write_text(result / "record.json", json.dumps(record, indent=2) + "\n")
+    write_whole(result / "record.json", json.dumps(record, indent=2) + "\n")
     return record
 
 
@@ -245,7 +246,7 @@ def _tuned(experiment, train, validation, kept):
         if str(rate) not in found:
             *_, last = _train(experiment, train, validation, rate, steps)[1]
             found[str(rate)] = last["validation_dice"]
-            _write_text(kept, json.dumps(found))
+            write_whole(kept, json.dumps(found))
     dice = [found[str(rate)] for rate in LEARNING_RATES]
     # A rate at which the loss diverged has no Dice to speak of, and is not chosen.
     best = int(np.argmax(np.nan_to_num(dice, nan=-1.0)))
@@ -409,7 +410,7 @@ def _write_checkpoint(model, rows, folder):
     unfinished = folder / "unfinished.keras"
     model.save(unfinished)
     os.replace(unfinished, folder / f"{name}.keras")
-    _write_text(folder / f"{name}.json", json.dumps(rows))
+    write_whole(folder / f"{name}.json", json.dumps(rows))
     for older in folder.glob("step-*"):
         if older.stem != name:
             older.unlink()
@@ -625,11 +626,18 @@ def _commit():
     return found.stdout.strip()
 
 
-def _write_text(path, text):
-    """Writes a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+def write_whole(path, text):
+    """Writes a file under another name and renames it: nobody ever reads half of it."""
+    path = Path(path)
+    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(scratch, 0o644)  # mkstemp gives it to its owner alone
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
 
 
 def _write_csv(path, rows):

@@ -17,14 +17,12 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
 import yaml
 
-from segloss_ref.experiment import Experiment
+from segloss_ref.experiment import Experiment, write_whole
 
 COLUMNS = ("dataset", "run", "seed", "image", "metric", "value")
 KEYS = ("datasets", "losses", "seeds", "settings")
@@ -261,17 +259,3 @@ def _failed(run, folder):
         "notebook": notebook.name if notebook.exists() else None,
         "error": errors[-1] if errors else "killed or never started: it has written no error",
     }
-
-
-def write_whole(path, text):
-    """Writes a file under another name and renames it: nobody ever reads half of it."""
-    path = Path(path)
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)  # mkstemp gives it to its owner alone
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise

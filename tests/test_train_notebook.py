@@ -15,11 +15,11 @@ NOTEBOOK = ROOT / "notebooks" / "experiments" / "train.ipynb"
 SMALL = {"steps": 4, "evaluate_every": 2, "crop": 32, "width": 4, "depth": 2, "batch_size": 2}
 
 
-def papermill(out, **parameters):
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(NOTEBOOK), str(out)]
+def papermill(page, **parameters):
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(NOTEBOOK), str(page)]
     for name, value in parameters.items():
         command += ["-p", name, str(value)]
-    return subprocess.run(command, cwd=out.parent, capture_output=True, text=True)
+    return subprocess.run(command, cwd=page.parent, capture_output=True, text=True)
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from segloss_ref.sweep import gather, read_sweep, write_whole
+from segloss_ref.experiment import write_whole
+from segloss_ref.sweep import gather, read_sweep
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOK = HERE.parent / "notebooks" / "experiments" / "train.ipynb"

@@ -215,6 +215,7 @@ def is_class_map(y_true, y_pred):
 
 
 def dtype_of(x):
+    """The dtype of an array or tensor by its name, on every backend: "float32"."""
     return keras.backend.standardize_dtype(x.dtype)
 
 

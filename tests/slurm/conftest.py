@@ -68,8 +68,11 @@ def _start(folder, daemons):
     host = socket.gethostname().split(".")[0]
     settings = {"mark": MARK, "host": host, "folder": folder, "memory": memory}
     CONF.write_text(TEMPLATE.format(cpus=os.cpu_count(), **settings))
-    # Debian 13's slurmd asks for control groups even where no plugin uses them.
-    CGROUP_CONF.write_text(f"{MARK}\nCgroupPlugin=disabled\n")
+    version = subprocess.run(["slurmd", "-V"], capture_output=True, text=True).stdout.split()[-1]
+    if int(version.split(".")[0]) >= 24:
+        # Debian 13's asks for control groups even where nothing uses them; Debian 12's does not,
+        # and does not know the word.
+        CGROUP_CONF.write_text(f"{MARK}\nCgroupPlugin=disabled\n")
     if subprocess.run(["munge", "--no-input"], capture_output=True).returncode:
         Path("/run/munge").mkdir(exist_ok=True)
         shutil.chown("/run/munge", "munge", "munge")
