@@ -8,6 +8,7 @@ from segloss_ref import losses
 from segloss_ref.augmentation import AugmentedModel, RandomDeformation
 from segloss_ref.catalogue import catalogue
 from segloss_ref.losses import *  # noqa: F403
+from segloss_ref.masks import Description, describe
 from segloss_ref.weight_maps import (
     UNET_2015,
     UNET_2019,
@@ -24,9 +25,11 @@ __all__ = [
     "UNET_2015",
     "UNET_2019",
     "AugmentedModel",
+    "Description",
     "RandomDeformation",
     "UNetWeightMap",
     "catalogue",
+    "describe",
     "seam_reach",
     "separate_touching",
     "unet_weight_map",

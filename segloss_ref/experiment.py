@@ -36,6 +36,7 @@ class Experiment:
         dataset: one of `segloss_ref.datasets.NAMES`; `None` is `"synthetic/cells"`, or what
             `data_dir` is called.
         data_dir: a folder of your own with `images/` and `masks/` instead, see `load_folder`.
+        dataset_options: of a synthetic data set, such as `{"foreground": 0.001}` of tumours.
         loss: the name of a loss class of `segloss_ref`.
         options: settings of the loss, such as `{"beta": 2.0}`. It is always given logits.
         seed: of the initial weights and of the crops that the network is shown.
@@ -64,6 +65,7 @@ class Experiment:
 
     dataset: str | None = None
     data_dir: str | None = None
+    dataset_options: Mapping = dataclasses.field(default_factory=dict)
     loss: str = "BinaryCrossEntropyLoss"
     options: Mapping = dataclasses.field(default_factory=dict)
     seed: int = 0
@@ -81,6 +83,8 @@ class Experiment:
     def __post_init__(self):
         _check_types(self)
         object.__setattr__(self, "dataset", self._name_of_data())
+        if self.dataset_options:
+            self._check_dataset_options()
         for name in ("crop", "batch_size", "steps", "evaluate_every", "width", "depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {getattr(self, name)}")
@@ -115,6 +119,14 @@ class Experiment:
                 f"{self.dataset!r} and {self.data_dir!r}"
             )
         return name
+
+    def _check_dataset_options(self):
+        if self.data_dir is not None:
+            raise ValueError(
+                "`dataset_options` are for synthetic data; a folder has none. "
+                f"Received: {dict(self.dataset_options)}"
+            )
+        load(self.dataset, "test", size=self.size, limit=1, **self.dataset_options)
 
     def make_loss(self, **more):
         """The loss object; also the check that `loss` and `options` exist."""
@@ -170,7 +182,7 @@ def run(experiment, out):
     if out.exists():
         raise FileExistsError(f"{out} exists already. Remove it, or name another folder.")
     started = time.perf_counter()
-    data = _load(experiment.dataset, experiment.data_dir, experiment.size, experiment.limit)
+    data = splits_of(experiment)
     _check_data(experiment, data[0])
     partial = out.parent / f".{out.name}.partial"
     try:
@@ -292,11 +304,19 @@ def _loss_for(experiment, data):
     return experiment.make_loss(**({} if ignored is None else {"ignore_class": ignored}))
 
 
+def splits_of(experiment):
+    """What an experiment trains on, is validated with, and is tested on."""
+    options = tuple(sorted(experiment.dataset_options.items()))
+    return _load(
+        experiment.dataset, options, experiment.data_dir, experiment.size, experiment.limit
+    )
+
+
 @functools.lru_cache(maxsize=1)
-def _load(dataset, data_dir, size, limit):
+def _load(dataset, options, data_dir, size, limit):
     """The three splits; kept, because runs that are compared use the same ones."""
     if data_dir is None:
-        return [load(dataset, split, size=size, limit=limit) for split in SPLITS]
+        return [load(dataset, split, size=size, limit=limit, **dict(options)) for split in SPLITS]
     return [load_folder(data_dir, split, size=size, limit=limit) for split in SPLITS]
 
 

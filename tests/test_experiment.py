@@ -343,3 +343,18 @@ def test_real_nuclei_are_learnt(loss, tmp_path):
         dataset="nuclei", learning_rate=0.003, loss=loss, steps=150, evaluate_every=150, crop=128
     )
     assert run(settings, tmp_path / "out")["test"]["dice"] >= 0.85
+
+
+def test_options_of_the_data_set(tmp_path):
+    small = {**SMALL, "steps": 2}
+    settings = {"dataset": "synthetic/tumours", "dataset_options": {"foreground": 0.1}}
+    experiment = Experiment(**settings, **small)
+    assert 0.05 < experiments.splits_of(experiment)[0].masks.mean() < 0.15
+    record = run(experiment, tmp_path / "run")
+    assert record["settings"]["dataset_options"] == {"foreground": 0.1}
+    with pytest.raises(TypeError, match=r"has no option share\. Allowed: foreground, empty_share"):
+        Experiment(dataset="synthetic/tumours", dataset_options={"share": 0.1})
+    with pytest.raises(ValueError, match="`foreground` must be over 0"):
+        Experiment(dataset="synthetic/tumours", dataset_options={"foreground": 0.0})
+    with pytest.raises(ValueError, match="`dataset_options` are for synthetic data"):
+        Experiment(data_dir=str(tmp_path), dataset_options={"foreground": 0.1})

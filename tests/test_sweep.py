@@ -170,8 +170,8 @@ def test_half_a_run_is_not_read_and_a_missing_one_is_named(write, tmp_path):
 
 # A notebook that takes the parameters of train.ipynb and trains nothing.
 PARAMETERS = (
-    "dataset = data_dir = loss = seed = size = limit = crop = batch_size = steps = smooth = None\n"
-    "evaluate_every = learning_rate = seconds = width = depth = None\nout = ''"
+    "dataset = dataset_options = data_dir = loss = seed = size = limit = crop = batch_size = None\n"
+    "steps = smooth = evaluate_every = learning_rate = seconds = width = depth = None\nout = ''"
 )
 CODE = r"""
 from pathlib import Path

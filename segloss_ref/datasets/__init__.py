@@ -15,17 +15,19 @@ from segloss_ref.datasets.base import (
 )
 from segloss_ref.datasets.folder import load_folder
 
-__all__ = ["NAMES", "SPLITS", "Card", "SegmentationData", "load", "load_folder"]
+__all__ = ["NAMES", "OPTIONS", "SPLITS", "Card", "SegmentationData", "load", "load_folder"]
 
-# Each loader is called as loader(split, size, limit, seed), the arguments checked.
+# Each loader is called as loader(split, size, limit, seed, **options), the arguments checked.
 _LOADERS = {
     **{name: synthetic.loader(maker) for name, maker in synthetic.MAKERS.items()},
     **{name: public.loader(name) for name in public.NAMES},
 }
 NAMES = tuple(_LOADERS)
+#: The options of each data set, by its name.
+OPTIONS = {name: synthetic.options_of(name) for name in NAMES}
 
 
-def load(name, split, *, size=None, limit=None, seed=0):
+def load(name, split, *, size=None, limit=None, seed=0, **options):
     """Returns one split of a data set.
 
     Which split an image is in depends on its name alone, and so does the order of the images:
@@ -43,12 +45,15 @@ def load(name, split, *, size=None, limit=None, seed=0):
             larger one. Public images come in the order of the hashes of their names, which is
             fixed but mixes scenes. Only these images are read. `None`: all of the split.
         seed: Another seed gives other synthetic images. Public data do not depend on it.
+        **options: What the maker of a synthetic data set takes besides, such as the `foreground` of
+            `segloss_ref.datasets.synthetic.tumours`. Public data have none.
 
     Returns:
         A `SegmentationData`.
 
     Raises:
         ValueError: If an argument is not one of the above, or a public file is damaged.
+        TypeError: For an option that the data set does not have.
         FileNotFoundError: If public data are nowhere to be found.
 
     Example:
@@ -61,4 +66,9 @@ def load(name, split, *, size=None, limit=None, seed=0):
     checked_split(split)
     if limit is not None:
         checked_count("limit", limit, least=1)
-    return _LOADERS[name](split, size, limit, seed)
+    allowed = OPTIONS[name]
+    if unknown := sorted({*options} - {*allowed}):
+        raise TypeError(
+            f"{name!r} has no option {', '.join(unknown)}. Allowed: {', '.join(allowed) or 'none'}"
+        )
+    return _LOADERS[name](split, size, limit, seed, **options)

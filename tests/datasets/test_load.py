@@ -30,6 +30,8 @@ def test_names():
     assert NAMES == (
         "synthetic/cells",
         "synthetic/tumours",
+        "synthetic/streets",
+        "synthetic/spectrograms",
         "nuclei",
         "membranes",
         "streets",
@@ -54,6 +56,26 @@ def test_names():
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         load(**{"name": "synthetic/cells", "split": "train", **arguments})
+
+
+def test_options_reach_the_maker():
+    thin, dense = (load("synthetic/tumours", "train", foreground=f).masks for f in (0.002, 0.1))
+    assert 20 * thin.mean() < dense.mean()
+    with pytest.raises(ValueError, match=r"`foreground` must be over 0 .* Received: 0"):
+        load("synthetic/tumours", "train", foreground=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("synthetic/tumours", "foreground, empty_share"),
+        ("synthetic/cells", "none"),
+        ("nuclei", "none"),
+    ],
+)
+def test_unknown_options_are_refused(name, allowed):
+    with pytest.raises(TypeError, match=f"'{name}' has no option share. Allowed: {allowed}"):
+        load(name, "train", share=0.1)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +103,8 @@ def test_record():
 
 
 def test_examples():
-    for module in (segloss_ref.datasets, synthetic):
+    makers = (synthetic.microscopy, synthetic.tissue, synthetic.street, synthetic.sound)
+    for module in (segloss_ref.datasets, *makers):
         result = doctest.testmod(module)
         assert result.attempted > 0
         assert result.failed == 0

@@ -1,0 +1,45 @@
+"""What all synthetic images share: a stream of random numbers for each image, and noise."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from segloss_ref.datasets.base import SPLITS, checked_count, checked_split, height_and_width
+
+TERMS = "Made by this package; no terms."
+CITATION = "This package."
+ADDRESS = "segloss_ref.datasets.synthetic"
+
+
+def checked_streams(n, size, seed, split):
+    """Height and width, and a random generator for each of the `n` images."""
+    checked_count("n", n, least=1)
+    checked_count("seed", seed, least=0)
+    stream = SPLITS.index(checked_split(split))
+    shape = height_and_width(size)
+    if min(shape) < 16:
+        raise ValueError(f"`size` must be 16 pixels or more a side. Received: {size!r}")
+    return shape, (np.random.default_rng([seed, stream, i]) for i in range(n))
+
+
+def noise(rng, shape, exponent):
+    """Noise of mean 0 and deviation 1 whose amplitude falls as frequency^-exponent.
+
+    0 is white; the larger the exponent, the smoother and the broader the patches.
+    """
+    spectrum = np.fft.rfft2(rng.normal(size=shape)) * _falling(shape, exponent)
+    picture = np.fft.irfft2(spectrum, s=shape)
+    return picture / picture.std()
+
+
+@lru_cache(maxsize=16)
+def _falling(shape, exponent):
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
+    frequency[0, 0] = np.inf  # no mean
+    return frequency**-exponent
+
+
+def stretched(image):
+    """The image as float32, its darkest pixel 0 and its brightest 1."""
+    low, high = image.min(), image.max()
+    return ((image - low) / (high - low)).astype(np.float32)

@@ -1,0 +1,163 @@
+"""What masks are like, in the few numbers on which the choice of a loss depends."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from segloss_ref.metrics import label_components
+
+_UNITS = {
+    "images": "",
+    "foreground": "of all pixels",
+    "empty": "of the images",
+    "objects": "in an image",
+    "size": "pixels",
+    "size_spread": "times from the small to the large",
+    "touching": "of the objects",
+    "width": "pixels",
+    "thinness": "lengths over widths",
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `describe` measures. `print` it.
+
+    Args:
+        images: How many there are.
+        foreground: Share of the foreground in all pixels.
+        empty: Share of the images that have no object.
+        objects: Mean number of objects in an image.
+        size: Median size of an object, in pixels.
+        size_spread: How many times as large the 90th percentile of the sizes is as the 10th.
+        touching: Share of the objects that touch another one, also at a corner. `None` for binary
+            masks, in which objects that touch are one.
+        width: Median width of an object, in pixels: its size over the length of its skeleton, but
+            not more than what fits into it, twice the largest distance to the outside, less one.
+        thinness: Median over the objects of skeleton length over width: below 1 for what is
+            compact, about length over width for what is long.
+
+    With no object in any image, what describes objects is `None`.
+    """
+
+    images: int
+    foreground: float
+    empty: float
+    objects: float
+    size: float | None
+    size_spread: float | None
+    touching: float | None
+    width: float | None
+    thinness: float | None
+
+    def __str__(self):
+        rows = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            shown = "unknown" if value is None else f"{value:.4g} {_UNITS[field.name]}".rstrip()
+            rows.append(f"{field.name:12} {shown}")
+        return "\n".join(rows)
+
+
+def describe(masks):
+    """Measures on masks what a choice among the losses depends on.
+
+    Args:
+        masks: Binary masks or, better, instance maps, `(n, height, width)` or
+            `(n, depth, height, width)`: 0 background, each object of an image a number of its
+            own, -1 outside the picture (not counted). In binary masks, of booleans or of 0 and 1,
+            each connected component is an object. Of a class map, give one class: `masks == 3`.
+
+    Returns:
+        A `Description`.
+
+    Raises:
+        ValueError: If `masks` is not such an array.
+
+    Example:
+        >>> masks = np.zeros((2, 16, 16), int)
+        >>> masks[0, 2:5, 2:14], masks[0, 5:8, 2:5] = 1, 2
+        >>> print(describe(masks))
+        images       2
+        foreground   0.08789 of all pixels
+        empty        0.5 of the images
+        objects      1 in an image
+        size         22.5 pixels
+        size_spread  2.846 times from the small to the large
+        touching     1 of the objects
+        width        3 pixels
+        thinness     2.167 lengths over widths
+    """
+    masks = _checked(masks)
+    binary = masks.dtype == bool or masks.max() <= 1
+    valid, inside = masks != -1, masks > 0
+    objects = []
+    for image in masks:
+        labels = label_components(image > 0) if binary else np.where(image > 0, image, 0)
+        objects += [(*_shape_of(alone), _touches(around)) for alone, around in _objects(labels)]
+    sizes, widths, lengths, touching = np.array(objects, float).reshape(-1, 4).T
+
+    def middle(values):
+        return float(np.median(values)) if len(values) else None
+
+    low, high = np.quantile(sizes, (0.1, 0.9)) if len(sizes) else (1, None)
+    return Description(
+        images=len(masks),
+        foreground=float(inside.sum() / max(valid.sum(), 1)),
+        empty=float(1 - inside.reshape(len(masks), -1).any(axis=1).mean()),
+        objects=len(objects) / len(masks),
+        size=middle(sizes),
+        size_spread=None if high is None else float(high / low),
+        touching=None if binary or not objects else float(touching.mean()),
+        width=middle(widths),
+        thinness=middle(lengths / widths),
+    )
+
+
+def _objects(labels):
+    """For each object its own mask, and the labels around it, other objects' as 2."""
+    from scipy import ndimage
+
+    number = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
+    number += labels.min() > 0  # no background at all: then 0 is no object's number, either
+    padded = np.pad(number, 1)
+    for k, window in enumerate(ndimage.find_objects(padded), start=1):
+        around = padded[tuple(slice(s.start - 1, s.stop + 1) for s in window)]
+        alone = around == k
+        yield alone, np.where(alone, 1, np.where(around > 0, 2, 0))
+
+
+def _shape_of(alone):
+    """Size, width and length of an object with a margin of background around it."""
+    from scipy import ndimage
+    from skimage.morphology import skeletonize
+
+    along = skeletonize(alone) > 0
+    if not along.any():  # nothing is left of some small volumes
+        along = alone
+    size, length = alone.sum(), along.sum()
+    widest = 2 * ndimage.distance_transform_edt(alone).max() - 1
+    return size, min(size / length, widest), length
+
+
+def _touches(around):
+    from scipy import ndimage
+
+    near = ndimage.binary_dilation(around == 1, np.ones((3,) * around.ndim))
+    return (around[near] == 2).any()
+
+
+def _checked(masks):
+    masks = np.asarray(masks)
+    if masks.ndim not in (3, 4) or not masks.size or masks.dtype.kind not in "biu":
+        raise ValueError(
+            "`masks` must be booleans or integers, (n, height, width) or (n, depth, height, "
+            f"width), with at least one image. Received: {masks.dtype} {masks.shape}"
+        )
+    if masks.dtype.kind == "i" and masks.min() < -1:
+        raise ValueError(f"`masks` must hold no value below -1. Received: {masks.min()}")
+    if masks.max() == 255 and np.isin(masks, (0, 255)).all():
+        raise ValueError(
+            "`masks` must be binary or number the objects. Received 0 and 255: give masks > 0"
+        )
+    return masks
