@@ -17,7 +17,7 @@ class Entry:
         loss: the class; it can be made without arguments.
         formula: what it computes, in LaTeX, for one region and class where they do not matter.
         citation: key of its source in the bibliography, `book/references.bib`.
-        chapter: the chapter on it, such as "region/dice", or `None` where there is none.
+        chapter: the chapter on it, such as "region/dice".
     """
 
     name: str
@@ -25,19 +25,59 @@ class Entry:
     loss: type
     formula: str
     citation: str
-    chapter: str | None = None
+    chapter: str
 
 
 # In the formulas, y is the truth, p the prediction and p_t the probability of what is true; TP, FP,
 # FN, TN are soft counts, CE is cross-entropy and D the Dice loss; s smooths.
 _LOVASZ = r"\sum_i m_{\pi(i)} \left(\Delta_{\{\pi(1) \ldots \pi(i)\}} - "
 _LOVASZ += r"\Delta_{\{\pi(1) \ldots \pi(i-1)\}}\right)"
+# The chapter of the book on each loss.
 _CHAPTERS = {
     "BinaryCrossEntropyLoss": "distribution/binary_cross_entropy",
     "WeightedBinaryCrossEntropyLoss": "distribution/weighted_cross_entropy",
     "BalancedBinaryCrossEntropyLoss": "distribution/weighted_cross_entropy",
+    "CategoricalCrossEntropyLoss": "distribution/calibration",
+    "NeighborAwareCalibrationLoss": "distribution/calibration",
+    "FocalLoss": "distribution/focal",
+    "PolyLoss": "distribution/focal",
+    "TopKCrossEntropyLoss": "distribution/hard_and_noisy",
+    "GeneralizedCrossEntropyLoss": "distribution/hard_and_noisy",
+    "DistancePenaltyCrossEntropyLoss": "distribution/distance_penalty",
     "DiceLoss": "region/dice",
+    "GeneralizedDiceLoss": "region/generalized_dice",
+    "JaccardLoss": "region/jaccard",
+    "LovaszHingeLoss": "region/jaccard",
+    "LovaszSoftmaxLoss": "region/jaccard",
+    "DiceSemimetricLoss": "region/soft_labels",
+    "JaccardMetricLoss": "region/soft_labels",
+    "TverskyLoss": "region/tversky",
+    "FocalTverskyLoss": "region/tversky",
+    "LogCoshDiceLoss": "region/log_cosh",
+    "SensitivitySpecificityLoss": "region/log_cosh",
+    "MatthewsLoss": "region/matthews",
+    "NoiseRobustDiceLoss": "region/matthews",
+    "GeneralizedWassersteinDiceLoss": "region/wasserstein",
     "ShapeAwareLoss": "boundary/shape_aware",
+    "BoundaryLoss": "boundary/boundary_loss",
+    "HausdorffDistanceLoss": "boundary/hausdorff",
+    "AlArifShapeLoss": "boundary/contour_weights",
+    "BoundaryDoULoss": "boundary/contour_weights",
+    "ClDiceLoss": "boundary/centrelines",
+    "SkeletonRecallLoss": "boundary/centrelines",
+    "ActiveContourLoss": "boundary/active_contour",
+    "StructuralSimilarityLoss": "boundary/active_contour",
+    "CompoundLoss": "compound/dice_cross_entropy",
+    "DiceCrossEntropyLoss": "compound/dice_cross_entropy",
+    "DiceFocalLoss": "compound/dice_cross_entropy",
+    "DiceTopKLoss": "compound/dice_cross_entropy",
+    "ComboLoss": "compound/combo",
+    "ExponentialLogarithmicLoss": "compound/combo",
+    "UnifiedFocalLoss": "compound/unified_focal",
+    "ModifiedFocalLoss": "compound/unified_focal",
+    "ModifiedFocalTverskyLoss": "compound/unified_focal",
+    "BlobLoss": "compound/wrappers",
+    "DeepSupervisionLoss": "compound/wrappers",
 }
 _DISTRIBUTION = [
     ("BinaryCrossEntropyLoss", "jadon2020survey", r"-y \log p - (1 - y) \log(1 - p)"),
@@ -192,7 +232,7 @@ def catalogue():
     """
     rows = zip(FAMILIES, (_DISTRIBUTION, _REGION, _BOUNDARY, _COMPOUND))
     return [
-        Entry(name, family, getattr(losses, name), formula, citation, _CHAPTERS.get(name))
+        Entry(name, family, getattr(losses, name), formula, citation, _CHAPTERS[name])
         for family, table in rows
         for name, citation, formula in table
     ]

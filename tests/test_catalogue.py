@@ -68,17 +68,15 @@ def test_the_formula_can_be_set(entry):
 def test_the_chapters_are_those_of_the_book():
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
     files = [c["file"] for part in contents["parts"] for c in part["chapters"]]
-    chapters = {entry.chapter for entry in ENTRIES} - {None}
-    assert chapters <= {file.removeprefix("notebooks/") for file in files}
-    # And a chapter on losses is on one of these, at least.
+    chapters = {f"notebooks/{entry.chapter}" for entry in ENTRIES}
+    # A chapter in the folder of a family is on a loss at least, and one is on how to train with it.
     of_losses = {f for f in files if f.split("/")[1] in {e.family for e in ENTRIES}}
-    assert {f"notebooks/{chapter}" for chapter in chapters} == of_losses
+    assert chapters == of_losses - {"notebooks/region/optimising_dice"}
 
 
 @each
 def test_the_chapter_speaks_of_the_loss(entry):
-    if entry.chapter is not None:
-        assert entry.name in (ROOT / "book" / f"{entry.chapter}.md").read_text()
+    assert entry.name in (ROOT / "book" / f"{entry.chapter}.md").read_text()
 
 
 @each

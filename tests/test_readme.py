@@ -22,7 +22,7 @@ def snippets(language):
 def test_the_snippets_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     python, names = snippets("python"), {}
-    assert len(python) == 4
+    assert len(python) == 5
     for snippet in python:
         exec(compile(snippet, "README.md", "exec"), names)
     assert 0 < float(capsys.readouterr().out.split()[0]) <= 1

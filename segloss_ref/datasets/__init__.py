@@ -1,8 +1,8 @@
 """Data sets to train and to measure on: `load(name, split)`.
 
-Made by seed, at once: `synthetic/cells`, `synthetic/tumours`. Public and real: `nuclei`,
-`membranes`, `streets`; see `data/README.md` of the repository for what they are. Your own images:
-`load_folder(path, split)`.
+Made by seed, at once: `synthetic/cells`, `synthetic/tumours`, `synthetic/streets`,
+`synthetic/spectrograms`. Public and real: `nuclei`, `membranes`, `streets`; see `data/README.md` of
+the repository for what they are. Your own images: `load_folder(path, split)`.
 """
 
 from segloss_ref.datasets import public, synthetic

@@ -580,7 +580,8 @@ class NoiseRobustDiceLoss(SmoothedLoss):
     Returns: one value per image, at least 0. For γ < 2 it may exceed 1: for p = 1/2 on an empty
         mask of many pixels it is near 2^(2 - γ), and *falls* as p rises: for γ < 2 the squares
         below outgrow what is above, and false positives on an empty mask are not called back
-        once Σ p² > s γ / (2 - γ). Add cross-entropy where images may be empty.
+        once Σ p² > s γ / (2 - γ). Add cross-entropy where images may be empty. With an object
+        whose share of the image is below (2 - γ) / (2 + γ), "all foreground" is a local minimum.
     Raises:
         ValueError: if `gamma` is not between 1 and 2, or `smooth` not greater than 0.
     Example:
