@@ -20,6 +20,8 @@ import json
 import re
 from pathlib import Path
 
+import keras
+import numpy as np
 import yaml
 
 from segloss_ref.experiment import Experiment, write_whole
@@ -189,7 +191,7 @@ def _experiment(dataset, name, settings):
         raise _kind(error)(f"`datasets: {dataset}` with `losses: {name}`: {error}") from error
 
 
-def gather(runs, folder, table):
+def gather(runs, folder, table, *, keep=None, scores=None):
     """Writes one tidy table of the runs that are finished, and beside it where it came from.
 
     A run is finished if its folder exists: it appears whole or not at all. The table does not
@@ -201,14 +203,31 @@ def gather(runs, folder, table):
         runs: a list of `Run`.
         folder: holds the folder of each run, and beside it its notebook and log, named by its id.
         table: the CSV file to write.
+        keep: the metrics of the runs that the table shall have; all of them by default.
+        scores: a function of a run and its trained model that gives further rows, tuples of the
+            name to show for the run, image, metric and value. They are rounded to four decimals;
+            NaN is left empty.
 
     Returns:
         What the JSON file holds, a dict.
+
+    Raises:
+        ValueError: if there are `scores` to add and a run is missing: such a table is for
+            publishing, and half of one must not replace a whole one.
     """
     folder, table = Path(folder), Path(table)
     runs = sorted(runs, key=lambda run: (run.dataset, run.name, run.experiment.seed))
     finished = [run for run in runs if (folder / run.id).is_dir()]
-    rows = sorted(row for run in finished for row in _rows(run, folder))
+    missing = [run.id for run in runs if run not in finished]
+    if scores is not None and missing:
+        raise ValueError(
+            f"{len(missing)} of {len(runs)} runs are not in {folder}, such as {missing[0]}. "
+            f"Finish the sweep first; {table} stays as it is."
+        )
+    rows = [row for run in finished for row in _rows(run, folder) if keep is None or row[4] in keep]
+    if scores is not None:
+        rows += [row for run in finished for row in _rescored(run, folder, scores)]
+    rows.sort()
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
     provenance = {
@@ -229,6 +248,13 @@ def _rows(run, folder):
             image = scores.pop("image")
             for metric, value in scores.items():
                 yield run.dataset, run.name, run.experiment.seed, image, metric, value
+
+
+def _rescored(run, folder, scores):
+    model = keras.models.load_model(folder / run.id / "model.keras")
+    for name, image, metric, value in scores(run, model):
+        text = "" if np.isnan(value) else f"{round(float(value), 4):.10g}"
+        yield run.dataset, name, run.experiment.seed, image, metric, text
 
 
 def _names(run):

@@ -1,6 +1,7 @@
 """Sweeps: read and checked as a whole, run to the end, gathered from what is complete."""
 
 import fcntl
+import hashlib
 import importlib.util
 import json
 import random
@@ -10,10 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import keras
 import nbformat
+import numpy as np
 import pytest
 import yaml
 
+from segloss_ref.analysis import read_table
 from segloss_ref.sweep import gather, read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,6 +150,35 @@ def test_a_table_is_the_same_in_every_order_and_keeps_every_digit(write, tmp_pat
     assert json.loads((tmp_path / "table.json").read_text()) == provenance
     assert {run["seconds"] for run in provenance["runs"]} == {2.5}
     assert provenance["failed"] == []
+
+
+def test_a_table_of_chosen_metrics_and_further_scores(write, tmp_path):
+    run = read_sweep(write(seeds=1))[0]
+    finish(run, tmp_path / "runs", 0.123456)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.save(tmp_path / "runs" / run.id / "model.keras")
+
+    def scores(given, model):
+        assert given is run
+        yield f"{given.name}, again", "b", "weight", model.get_weights()[0].item() / 3
+        yield given.name, "b", "absent", float("nan")
+
+    table = tmp_path / "table.csv"
+    provenance = gather([run], tmp_path / "runs", table, keep=["dice"], scores=scores)
+    rows = read_table(table)[["run", "image", "metric", "value"]].values.tolist()
+    assert np.isnan(rows.pop(1)[-1])
+    assert rows == [
+        [run.name, "a", "dice", 0.1],
+        [run.name, "b", "dice", 0.123456],
+        [f"{run.name}, again", "b", "weight", 0.3333],
+    ]
+    assert provenance["sha256"] == hashlib.sha256(table.read_bytes()).hexdigest()
+
+    whole = table.read_bytes()
+    with pytest.raises(ValueError, match=r"1 of 2 runs are not in .*table.csv stays as it is"):
+        both = [run, read_sweep(write(seeds=2))[1]]
+        gather(both, tmp_path / "runs", table, keep=["dice"], scores=scores)
+    assert table.read_bytes() == whole
 
 
 def test_half_a_run_is_not_read_and_a_missing_one_is_named(write, tmp_path):

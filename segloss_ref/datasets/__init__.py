@@ -15,7 +15,7 @@ from segloss_ref.datasets.base import (
 )
 from segloss_ref.datasets.folder import load_folder
 
-__all__ = ["NAMES", "OPTIONS", "SPLITS", "Card", "SegmentationData", "load", "load_folder"]
+__all__ = ["NAMES", "SPLITS", "Card", "SegmentationData", "load", "load_folder"]
 
 # Each loader is called as loader(split, size, limit, seed, **options), the arguments checked.
 _LOADERS = {
@@ -23,8 +23,6 @@ _LOADERS = {
     **{name: public.loader(name) for name in public.NAMES},
 }
 NAMES = tuple(_LOADERS)
-#: The options of each data set, by its name.
-OPTIONS = {name: synthetic.options_of(name) for name in NAMES}
 
 
 def load(name, split, *, size=None, limit=None, seed=0, **options):
@@ -66,7 +64,7 @@ def load(name, split, *, size=None, limit=None, seed=0, **options):
     checked_split(split)
     if limit is not None:
         checked_count("limit", limit, least=1)
-    allowed = OPTIONS[name]
+    allowed = synthetic.options_of(name)
     if unknown := sorted({*options} - {*allowed}):
         raise TypeError(
             f"{name!r} has no option {', '.join(unknown)}. Allowed: {', '.join(allowed) or 'none'}"

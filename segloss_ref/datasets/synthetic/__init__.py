@@ -1,7 +1,8 @@
-"""Images made by seed: cells, a tumour, streets, and the spectra of two sounds.
+"""Images made by seed: `cells`, `tumours`, `streets`, and `spectrograms` of two sounds.
 
-Every image has a random generator of its own, seeded by `(seed, split, index)`. So image 3 is the
-same picture whether four images are made or a thousand, and no split shares an image with another.
+They are drawn in `microscopy`, `tissue`, `street` and `sound`. Every image has a random generator
+of its own, seeded by `(seed, split, index)`. So image 3 is the same picture whether four images are
+made or a thousand, and no split shares an image with another.
 """
 
 import inspect

@@ -2,22 +2,17 @@
 
 import numpy as np
 
-from segloss_ref.datasets.base import Card, SegmentationData
+from segloss_ref.datasets.base import SegmentationData
 from segloss_ref.datasets.synthetic.base import (
-    ADDRESS,
-    CITATION,
-    TERMS,
     checked_streams,
     noise,
     stretched,
+    synthetic_card,
 )
 
-CELLS_CARD = Card(
+CELLS_CARD = synthetic_card(
     title="Synthetic cells that crowd and touch",
     classes="cell: the inside of every cell, up to where it meets the next one.",
-    terms=TERMS,
-    citation=CITATION,
-    address=ADDRESS,
     notes=(
         "Where two cells meet, their labels differ and no background pixel lies between them. "
         "Cells differ in brightness; the background is uneven; blur and noise are added, and each "

@@ -2,19 +2,16 @@
 
 import numpy as np
 
-from segloss_ref.datasets.base import Card, SegmentationData
-from segloss_ref.datasets.synthetic.base import ADDRESS, CITATION, TERMS, checked_streams
+from segloss_ref.datasets.base import SegmentationData
+from segloss_ref.datasets.synthetic.base import checked_streams, synthetic_card
 
 RATE = 8000  # samples per second
 _FLOOR = 60.0  # decibels below the loudest pixel that become black
 _PENTATONIC = 2 ** (np.array([0, 2, 4, 7, 9, 12, 14, 16]) / 12)
 
-SPECTROGRAMS_CARD = Card(
+SPECTROGRAMS_CARD = synthetic_card(
     title="Spectrograms of a synthetic melody with drums",
     classes="melody: pixels where the melody is louder than the drums (the ideal binary mask).",
-    terms=TERMS,
-    citation=CITATION,
-    address=ADDRESS,
     notes=(
         "Rows are frequencies from 0 Hz in the first row up to half of the 8000 samples per "
         "second; columns are moments, a quarter of the window apart. Brightness is the level in "

@@ -4,18 +4,15 @@ import itertools
 
 import numpy as np
 
-from segloss_ref.datasets.base import Card, SegmentationData
-from segloss_ref.datasets.synthetic.base import ADDRESS, CITATION, TERMS, checked_streams, noise
+from segloss_ref.datasets.base import SegmentationData
+from segloss_ref.datasets.synthetic.base import checked_streams, noise, synthetic_card
 
 CLASSES = ("sky", "building", "tree", "road", "pavement", "car", "person", "pole")
 _SKY, _BUILDING, _TREE, _ROAD, _PAVEMENT, _CAR, _PERSON, _POLE = range(len(CLASSES))
 
-STREETS_CARD = Card(
+STREETS_CARD = synthetic_card(
     title="Synthetic street scenes with frequent and rare classes",
     classes=", ".join(CLASSES) + "; each pixel belongs to one of them.",
-    terms=TERMS,
-    citation=CITATION,
-    address=ADDRESS,
     notes=(
         "Sky, buildings and road own most of the pixels; persons and poles have less than one in "
         "a hundred each. Things stand in perspective and the nearer hide the farther. Cars, "

@@ -2,22 +2,17 @@
 
 import numpy as np
 
-from segloss_ref.datasets.base import SPLITS, Card, SegmentationData
+from segloss_ref.datasets.base import SPLITS, SegmentationData
 from segloss_ref.datasets.synthetic.base import (
-    ADDRESS,
-    CITATION,
-    TERMS,
     checked_streams,
     noise,
     stretched,
+    synthetic_card,
 )
 
-TUMOURS_CARD = Card(
+TUMOURS_CARD = synthetic_card(
     title="One small synthetic tumour in a large textured image",
     classes="tumour: the inside of the one bright, irregular object.",
-    terms=TERMS,
-    citation=CITATION,
-    address=ADDRESS,
     notes=(
         "The share of tumour pixels is chosen; it varies from half to one and a half times of "
         "that from image to image. The tissue around is as bright in places, but not as compact."
