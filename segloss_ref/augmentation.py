@@ -11,7 +11,7 @@ import math
 import keras
 from keras import ops
 
-from segloss_ref.losses.settings import check_choice, check_number, check_whole
+from segloss_ref.checks import check_choice, check_number, check_whole
 
 _FLIPS = ("none", "horizontal", "vertical", "both")
 

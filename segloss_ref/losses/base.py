@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from segloss_ref.losses.inputs import as_batch
-from segloss_ref.losses.settings import check_choice, check_flag, check_weights
+from segloss_ref.checks import check_choice, check_flag, check_weights
 
 
 class _Reduction(keras.losses.Loss):

@@ -16,7 +16,7 @@ from segloss_ref.distance import (
 from segloss_ref.losses.base import RegionLoss
 from segloss_ref.losses.distribution import BinaryCrossEntropyLoss, TrueClassLoss
 from segloss_ref.losses.inputs import instance_map, split_weight
-from segloss_ref.losses.settings import check_choice, check_flag, check_number, check_whole
+from segloss_ref.checks import check_choice, check_flag, check_number, check_whole
 from segloss_ref.weight_maps import UNetWeightMap, separate_touching_ops, unet_weight_map_ops
 
 

@@ -6,7 +6,7 @@ from keras import ops
 from segloss_ref.losses.base import SegmentationLoss
 from segloss_ref.losses.distribution import FocalLoss, TopKCrossEntropyLoss, TrueClassLoss
 from segloss_ref.losses.region import DiceLoss
-from segloss_ref.losses.settings import check_number
+from segloss_ref.checks import check_number
 
 _SHARED = ("from_logits", "multilabel", "reduction", "dtype")
 

@@ -6,7 +6,7 @@ from keras import ops
 from segloss_ref.losses.compound import NamedCompound
 from segloss_ref.losses.distribution import TrueClassLoss, background_share, focal
 from segloss_ref.losses.region import SmoothedLoss, power, soft_counts, tversky
-from segloss_ref.losses.settings import check_flag, check_number
+from segloss_ref.checks import check_flag, check_number
 
 
 def minus_log_dice(y, p, weight, smooth):

@@ -5,7 +5,7 @@ from keras import ops
 
 from segloss_ref.distance import signed_distance
 from segloss_ref.losses.base import PixelLoss
-from segloss_ref.losses.settings import check_flag, check_number, check_weights, check_whole
+from segloss_ref.checks import check_flag, check_number, check_weights, check_whole
 
 
 class TrueClassLoss(PixelLoss):

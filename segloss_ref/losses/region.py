@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from segloss_ref.losses.base import RegionLoss, SegmentationLoss
-from segloss_ref.losses.settings import check_choice, check_flag, check_number
+from segloss_ref.checks import check_choice, check_flag, check_number
 
 
 class SmoothedLoss(RegionLoss):

@@ -10,7 +10,7 @@ from keras import ops
 from segloss_ref.losses.base import SegmentationLoss
 from segloss_ref.losses.inputs import check_prediction, instance_map, shape_of, split_weight
 from segloss_ref.losses.region import DiceLoss
-from segloss_ref.losses.settings import check_number, check_whole
+from segloss_ref.checks import check_number, check_whole
 
 
 class Wrapper(SegmentationLoss):
