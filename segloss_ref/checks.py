@@ -108,7 +108,7 @@ def check_keys(where, given, allowed, needed=()):
     if unknown := [key for key in given if key not in allowed]:
         raise ValueError(
             f"{where} has no {', '.join(map(str, unknown))}. Allowed: "
-            f"{', '.join(allowed) or 'nothing'}.{did_you_mean(unknown[0], allowed)}"
+            f"{', '.join(allowed) or 'nothing'}{did_you_mean(unknown[0], allowed)}"
         )
     if missing := [key for key in needed if key not in given]:
         raise ValueError(f"{where} must have {', '.join(missing)}. Received: {dict(given)!r}")
@@ -124,4 +124,4 @@ def did_you_mean(value, allowed):
     near = difflib.get_close_matches(value.lower(), lower, n=3, cutoff=0.6)
     near += [low for low in lower if value and value.lower() in low and low not in near][:3]
     near = [repr(lower[low]) for low in near[:3]]
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+    return f". Did you mean {' or '.join(near)}?" if near else ""
