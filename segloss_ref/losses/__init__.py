@@ -1,106 +1,16 @@
-"""The losses, one module per family of the taxonomy."""
+"""The losses, one module per family of the taxonomy, or per kind of what it looks at."""
 
-from segloss_ref.losses.base import SegmentationLoss
-from segloss_ref.losses.boundary import (
-    ActiveContourLoss,
-    AlArifShapeLoss,
-    BoundaryDoULoss,
-    BoundaryLoss,
-    ClDiceLoss,
-    HausdorffDistanceLoss,
-    ShapeAwareLoss,
-    SkeletonRecallLoss,
-    StructuralSimilarityLoss,
-)
-from segloss_ref.losses.compound import (
-    ComboLoss,
-    CompoundLoss,
-    DiceCrossEntropyLoss,
-    DiceFocalLoss,
-    DiceTopKLoss,
-)
-from segloss_ref.losses.compound_powers import (
-    ExponentialLogarithmicLoss,
-    ModifiedFocalLoss,
-    ModifiedFocalTverskyLoss,
-    UnifiedFocalLoss,
-)
-from segloss_ref.losses.distribution import (
-    BalancedBinaryCrossEntropyLoss,
-    BinaryCrossEntropyLoss,
-    CategoricalCrossEntropyLoss,
-    DistancePenaltyCrossEntropyLoss,
-    FocalLoss,
-    GeneralizedCrossEntropyLoss,
-    NeighborAwareCalibrationLoss,
-    PolyLoss,
-    TopKCrossEntropyLoss,
-    WeightedBinaryCrossEntropyLoss,
-)
-from segloss_ref.losses.inputs import check_batch
-from segloss_ref.losses.region import (
-    DiceLoss,
-    DiceSemimetricLoss,
-    FocalTverskyLoss,
-    GeneralizedDiceLoss,
-    GeneralizedWassersteinDiceLoss,
-    JaccardLoss,
-    JaccardMetricLoss,
-    LogCoshDiceLoss,
-    LovaszHingeLoss,
-    LovaszSoftmaxLoss,
-    MatthewsLoss,
-    NoiseRobustDiceLoss,
-    SensitivitySpecificityLoss,
-    TverskyLoss,
-)
-from segloss_ref.losses.wrappers import BlobLoss, DeepSupervisionLoss
+from segloss_ref.catalogue import catalogue
+from segloss_ref.losses.base import *  # noqa: F403
+from segloss_ref.losses.base import SegmentationLoss as SegmentationLoss
+from segloss_ref.losses.boundary import *  # noqa: F403
+from segloss_ref.losses.compound import *  # noqa: F403
+from segloss_ref.losses.distribution import *  # noqa: F403
+from segloss_ref.losses.inputs import check_batch as check_batch
+from segloss_ref.losses.region import *  # noqa: F403
+from segloss_ref.losses.structure import *  # noqa: F403
+from segloss_ref.losses.topology import *  # noqa: F403
+from segloss_ref.losses.wrappers import *  # noqa: F403
 
-__all__ = [
-    "ActiveContourLoss",
-    "AlArifShapeLoss",
-    "BalancedBinaryCrossEntropyLoss",
-    "BinaryCrossEntropyLoss",
-    "BlobLoss",
-    "BoundaryDoULoss",
-    "BoundaryLoss",
-    "CategoricalCrossEntropyLoss",
-    "ClDiceLoss",
-    "ComboLoss",
-    "CompoundLoss",
-    "DeepSupervisionLoss",
-    "DiceCrossEntropyLoss",
-    "DiceFocalLoss",
-    "DiceLoss",
-    "DiceSemimetricLoss",
-    "DiceTopKLoss",
-    "DistancePenaltyCrossEntropyLoss",
-    "ExponentialLogarithmicLoss",
-    "FocalLoss",
-    "FocalTverskyLoss",
-    "GeneralizedCrossEntropyLoss",
-    "GeneralizedDiceLoss",
-    "GeneralizedWassersteinDiceLoss",
-    "HausdorffDistanceLoss",
-    "JaccardLoss",
-    "JaccardMetricLoss",
-    "LogCoshDiceLoss",
-    "LovaszHingeLoss",
-    "LovaszSoftmaxLoss",
-    "MatthewsLoss",
-    "ModifiedFocalLoss",
-    "ModifiedFocalTverskyLoss",
-    "NeighborAwareCalibrationLoss",
-    "NoiseRobustDiceLoss",
-    "PolyLoss",
-    "SegmentationLoss",
-    "SensitivitySpecificityLoss",
-    "ShapeAwareLoss",
-    "SkeletonRecallLoss",
-    "StructuralSimilarityLoss",
-    "TopKCrossEntropyLoss",
-    "TverskyLoss",
-    "UnifiedFocalLoss",
-    "WeightedBinaryCrossEntropyLoss",
-    "check_batch",
-]
+# Each module exports the classes that its `catalogued` decorators have put into the catalogue.
+__all__ = sorted([*(entry.name for entry in catalogue()), "SegmentationLoss", "check_batch"])

@@ -1,11 +1,12 @@
 """Losses that compare the predicted distribution of each pixel with the true one."""
 
-import keras
 from keras import ops
 
-from segloss_ref.distance import signed_distance
-from segloss_ref.losses.base import PixelLoss
+from segloss_ref.catalogue import catalogued
 from segloss_ref.checks import check_flag, check_number, check_weights, check_whole
+from segloss_ref.distance import signed_distance
+from segloss_ref.losses.arithmetic import mean, ratio
+from segloss_ref.losses.base import PixelLoss
 
 
 class TrueClassLoss(PixelLoss):
@@ -16,8 +17,14 @@ class TrueClassLoss(PixelLoss):
     makes it cross-entropy, binary or categorical as the classes are.
 
     Args:
+        class_weights: how much each class counts, one number per class: a factor of its terms. The
+            mean divides by the number of pixels, not by the sum of their weights.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
     """
+
+    def __init__(self, *, class_weights: tuple[float, ...] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.class_weights = check_weights("class_weights", class_weights)
 
     def cost(self, log_p, log_not_p):
         """c(p), element by element, from log p and log(1 - p), both of which are finite."""
@@ -27,24 +34,41 @@ class TrueClassLoss(PixelLoss):
         """Factors of the terms with y and with 1 - y: numbers, or something for each class."""
         return 1.0, 1.0
 
+    def factors_of_classes(self, batch):
+        """`class_weights`, to multiply both terms with, or `None`."""
+        if self.class_weights is None:
+            return None
+        return for_each_class("class_weights", self.class_weights, batch.y)
+
     def pixel_values(self, batch):
         prediction = batch.prediction
         log_p, log_not_p = prediction.log_p, prediction.log_not_p
         positive, negative = self.class_factors(batch)
+        weights = self.factors_of_classes(batch)
+        if weights is not None:
+            positive, negative = positive * weights, negative * weights
         values = positive * batch.y * self.cost(log_p, log_not_p)
         if prediction.softmax:
             return ops.sum(values, axis=-1, keepdims=True)
         values = values + negative * (1 - batch.y) * self.cost(log_not_p, log_p)
-        return ops.mean(values, axis=-1, keepdims=True)
+        return mean(values, keepdims=True)
+
+    def get_config(self):
+        return {**super().get_config(), "class_weights": self.class_weights}
 
 
 def background_share(y, weight):
     """The share of background in each region and class, `(regions, 1, classes)`."""
     total = ops.sum(weight, axis=1, keepdims=True)
-    return ops.divide_no_nan(ops.sum(weight * (1 - y), axis=1, keepdims=True), total)
+    return ratio(ops.sum(weight * (1 - y), axis=1, keepdims=True), total)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/binary_cross_entropy",
+    citation="jadon2020survey",
+    formula=r"-y \log p - (1 - y) \log(1 - p)",
+)
 class BinaryCrossEntropyLoss(TrueClassLoss):
     """Binary cross-entropy: minus the log-likelihood of Bernoulli pixels.
 
@@ -74,7 +98,12 @@ class BinaryCrossEntropyLoss(TrueClassLoss):
         super().__init__(name=name, **kwargs)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/weighted_cross_entropy",
+    citation="jadon2020survey",
+    formula=r"-\beta y \log p - (1 - y) \log(1 - p)",
+)
 class WeightedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
     """Binary cross-entropy with a factor on the positive pixels.
 
@@ -109,7 +138,12 @@ class WeightedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
         return {**super().get_config(), "beta": self.beta}
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/weighted_cross_entropy",
+    citation="xie2015holistically",
+    formula=r"-\beta y \log p - (1 - \beta)(1 - y) \log(1 - p)",
+)
 class BalancedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
     """Binary cross-entropy in which the two classes share the weight by their rarity.
 
@@ -148,7 +182,12 @@ class BalancedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
         return {**super().get_config(), "beta": self.beta}
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/calibration",
+    citation="ma2021odyssey",
+    formula=r"-\sum_c w_c y_c \log p_c",
+)
 class CategoricalCrossEntropyLoss(TrueClassLoss):
     """Categorical cross-entropy, with class weights and label smoothing.
 
@@ -180,33 +219,23 @@ class CategoricalCrossEntropyLoss(TrueClassLoss):
 
     def __init__(
         self,
-        class_weights=None,
-        label_smoothing=0.0,
+        class_weights: tuple[float, ...] | None = None,
+        label_smoothing: float = 0.0,
         *,
-        name="categorical_cross_entropy",
+        name: str | None = "categorical_cross_entropy",
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.class_weights = check_weights("class_weights", class_weights)
+        super().__init__(name=name, class_weights=class_weights, **kwargs)
         self.label_smoothing = check_number(
             "label_smoothing", label_smoothing, at_least=0, at_most=1
         )
-
-    def class_factors(self, batch):
-        if self.class_weights is None:
-            return 1.0, 1.0
-        return for_each_class("class_weights", self.class_weights, batch.y), 1.0
 
     def pixel_values(self, batch):
         a = self.label_smoothing
         return super().pixel_values(batch._replace(y=(1 - a) * batch.y + a / batch.y.shape[-1]))
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "class_weights": self.class_weights,
-            "label_smoothing": self.label_smoothing,
-        }
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 def for_each_class(name, numbers, y):
@@ -228,7 +257,12 @@ def focal(log_p, log_not_p, gamma):
     return -ops.exp(gamma * log_not_p) * log_p
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/focal",
+    citation="lin2017focal",
+    formula=r"-\alpha_t (1 - p_t)^\gamma \log p_t",
+)
 class FocalLoss(TrueClassLoss):
     """Focal loss: cross-entropy that counts less the pixels that are right already.
 
@@ -294,13 +328,18 @@ def hardest(losses, counted, k):
     the mean over the hardest m. Pixels that are not counted must have losses of 0.
     """
     n = ops.sum(ops.cast(counted, losses.dtype), axis=1, keepdims=True)
-    m = ops.maximum(ops.floor(k * n + 0.5), 1.0)
+    m = ops.maximum(ops.floor(k * n + 0.5), ops.ones_like(n))
     # Sorting the order once more gives each pixel its rank, so that m are taken among equals.
     rank = ops.argsort(ops.argsort(-losses, axis=1), axis=1)
     return ops.where(ops.cast(rank, losses.dtype) < m, n / m, ops.zeros_like(losses))
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/hard_and_noisy",
+    citation="wu2016bridging",
+    formula=r"\frac{1}{k n} \sum_{i \leq k n} \mathrm{CE}_{\pi(i)}",
+)
 class TopKCrossEntropyLoss(TrueClassLoss):
     """Cross-entropy of the hardest pixels only.
 
@@ -344,7 +383,12 @@ class TopKCrossEntropyLoss(TrueClassLoss):
         return {**super().get_config(), "k": self.k}
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/focal",
+    citation="leng2022polyloss",
+    formula=r"-\log p_t + \epsilon (1 - p_t)",
+)
 class PolyLoss(TrueClassLoss):
     """Poly-1: cross-entropy whose polynomial expansion has another first coefficient.
 
@@ -380,7 +424,12 @@ class PolyLoss(TrueClassLoss):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/hard_and_noisy",
+    citation="zhang2018generalized",
+    formula=r"\frac{1 - p_t^q}{q}",
+)
 class GeneralizedCrossEntropyLoss(TrueClassLoss):
     """Generalised cross-entropy: between cross-entropy and absolute error, for noisy labels.
 
@@ -432,10 +481,15 @@ def neighbour_shares(y, counted, size):
 
     `y` and `counted` lie on the grid. The window ends where the picture does.
     """
-    return ops.divide_no_nan(window_sums(y * counted, size), window_sums(counted, size))
+    return ratio(window_sums(y * counted, size), window_sums(counted, size))
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/calibration",
+    citation="murugesan2023nacl",
+    formula=r"\mathrm{CE} + \frac{\lambda}{C} \sum_c |\tau_c - z_c|",
+)
 class NeighborAwareCalibrationLoss(TrueClassLoss):
     """NACL: cross-entropy, and logits that are held to the classes of the neighbours.
 
@@ -443,7 +497,7 @@ class NeighborAwareCalibrationLoss(TrueClassLoss):
     τ_c is the share of class c in the true labels of the window around a pixel, itself included.
 
     Args:
-        penalty: λ of at least 0; 0 is cross-entropy.
+        neighbor_weight: λ of at least 0; 0 is cross-entropy.
         size: side of the window in pixels, odd.
         **kwargs: the arguments of every loss, see `SegmentationLoss`. Give it logits: the penalty
             is on all of z, also on what all classes have in common, to which p is blind. From
@@ -454,11 +508,11 @@ class NeighborAwareCalibrationLoss(TrueClassLoss):
         p = 1/2).
     Returns: one value per image, at least 0. The perfect prediction is not its minimum.
     Raises:
-        ValueError: if `penalty` is negative, if `size` is not an odd integer above 0; for a
+        ValueError: if `neighbor_weight` is negative, if `size` is not an odd integer above 0; for a
             binary mask or independent classes.
     Example:
         >>> labels = np.array([[[0, 0, 1, 1]]])  # τ_1 is 0, 1/3, 2/3, 1
-        >>> loss = NeighborAwareCalibrationLoss(penalty=1.0, from_logits=True)
+        >>> loss = NeighborAwareCalibrationLoss(neighbor_weight=1.0, from_logits=True)
         >>> round(float(loss(labels, np.zeros((1, 1, 4, 2)))), 4)  # log 2 + 1/2
         1.1931
 
@@ -471,25 +525,25 @@ class NeighborAwareCalibrationLoss(TrueClassLoss):
 
     takes = ("exclusive",)
 
-    def __init__(self, penalty=0.1, size=3, *, name="neighbor_aware_calibration", **kwargs):
+    def __init__(self, neighbor_weight=0.1, size=3, *, name="neighbor_aware_calibration", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.penalty = check_number("penalty", penalty, at_least=0)
+        self.neighbor_weight = check_number("neighbor_weight", neighbor_weight, at_least=0)
         self.size = check_whole("size", size, at_least=1, odd=True)
 
     def pixel_values(self, batch):
         counted = ops.cast(batch.weight > 0, batch.y.dtype)
         shares = neighbour_shares(batch.on_grid(batch.y), batch.on_grid(counted), self.size)
         distance = ops.abs(batch.in_regions(shares) - self._logits(batch.prediction))
-        return super().pixel_values(batch) + self.penalty * ops.mean(distance, -1, keepdims=True)
+        return super().pixel_values(batch) + self.neighbor_weight * mean(distance, keepdims=True)
 
     def _logits(self, prediction):
         if prediction.from_logits:
             return prediction.values
         z = prediction.log_p
-        return z - ops.mean(z, axis=-1, keepdims=True) + 1 / z.shape[-1]
+        return z - mean(z, keepdims=True) + 1 / z.shape[-1]
 
     def get_config(self):
-        return {**super().get_config(), "penalty": self.penalty, "size": self.size}
+        return {**super().get_config(), "neighbor_weight": self.neighbor_weight, "size": self.size}
 
 
 def reversed_distance(distance, normalize):
@@ -508,12 +562,17 @@ def reversed_distance(distance, normalize):
     def one_side(d):  # 0 on the other one
         nearer = ops.where(d > 0, ops.max(d, axis=axes, keepdims=True) - d, ops.zeros_like(d))
         largest = ops.max(nearer, axis=axes, keepdims=True)
-        return ops.divide_no_nan(nearer, largest) if normalize else nearer
+        return ratio(nearer, largest) if normalize else nearer
 
     return one_side(ops.relu(distance)) + one_side(ops.relu(-distance))
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="distribution",
+    chapter="distribution/distance_penalty",
+    citation="caliva2019distance",
+    formula=r"(1 + \phi)\, \mathrm{CE}",
+)
 class DistancePenaltyCrossEntropyLoss(TrueClassLoss):
     """Cross-entropy with a penalty for errors near the true boundary.
 

@@ -1,24 +1,35 @@
-"""What every loss does to its input first: check the shapes, then bring them to one form.
+"""The door: what every loss does to its input first.
 
-The mathematics of a loss is written once, for arrays `(regions, pixels, classes)`. Whether an
-image has two or three dimensions, and whether sums run over an image or over the whole batch,
-is settled here, so that no formula has to know.
+The mathematics of a loss is written once, for arrays `(regions, pixels, classes)`. How the axes of
+a batch stand, whether an image has two or three dimensions, whether sums run over an image or over
+the whole batch, and which pixels are out, is settled here, so that no formula has to know.
+
+Values are looked at where they can be seen: those of arrays, and of tensors outside of compiled
+graphs. What is out of range is refused there. In a graph it becomes NaN, which no loss hides.
 """
 
+import functools
+import sys
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from segloss_ref.checks import VOID, check_data_format, check_labels
+
+# How far a probability or a soft label may lie outside of [0, 1], and the sum of a pixel's classes
+# from 1: what half precision and interpolation do to them.
+_SLACK, _SUM_SLACK = 1e-3, 1e-2
+
 
 class Batch(NamedTuple):
     """One batch in the form that the formulas are written for.
 
     `y` and `prediction` hold `(regions, pixels, classes)`; `weight` and `valid` `(regions, pixels,
-    1)`. A region is what sums run over: an image, or the whole batch. `valid` is 0 at ignored
-    pixels; `weight` is `valid` times the pixel weights; `image_weight` is `(regions,)`. `grid` is
-    `(images, *spatial)`.
+    1)`. A region is what sums run over: an image, or the whole batch. `valid` is 0 at pixels that
+    are out of the picture; `weight` is `valid` times the pixel weights; `image_weight` is
+    `(regions,)`. `grid` is `(images, *spatial)`.
     """
 
     y: object
@@ -35,7 +46,7 @@ class Batch(NamedTuple):
 
     def in_regions(self, x):
         """Back from the grid to the form that sums are written for."""
-        return ops.reshape(x, (ops.shape(self.y)[0], -1, x.shape[-1]))
+        return ops.reshape(x, (*ops.shape(self.y)[:2], x.shape[-1]))
 
 
 class Prediction:
@@ -49,7 +60,7 @@ class Prediction:
     def __init__(self, values, from_logits, softmax):
         self.values, self.from_logits, self.softmax = values, from_logits, softmax
 
-    @property
+    @functools.cached_property
     def p(self):
         if not self.from_logits:
             return self.values
@@ -57,7 +68,7 @@ class Prediction:
             return ops.softmax(self.values, axis=-1)
         return ops.sigmoid(self.values)
 
-    @property
+    @functools.cached_property
     def log_p(self):
         if not self.from_logits:
             return _safe_log(self.values)
@@ -65,7 +76,7 @@ class Prediction:
             return ops.log_softmax(self.values, axis=-1)
         return -ops.softplus(-self.values)  # log sigmoid(z) = -log(1 + exp(-z))
 
-    @property
+    @functools.cached_property
     def log_not_p(self):
         if not self.from_logits:
             return _safe_log(1 - self.values)
@@ -75,13 +86,14 @@ class Prediction:
 
 
 def _safe_log(x):
-    return ops.log(ops.maximum(x, keras.config.epsilon()))
+    least = ops.cast(keras.config.epsilon(), x.dtype)
+    return ops.log(ops.where(x < least, least, x))  # NaN stays NaN
 
 
 def _log_not_softmax(z):
     """log(1 - softmax(z)), where `1 - p` is what the other classes have.
 
-    That difference is exact enough for all classes but the most probable one, whose p may round
+    log1p(-p) is exact while p is small, which it is for every class but the largest: that is near
     to 1; its rest is summed from the others instead, in log space.
     """
     z = z - ops.stop_gradient(ops.max(z, axis=-1, keepdims=True))  # large logits cancel exactly
@@ -92,68 +104,140 @@ def _log_not_softmax(z):
     return ops.where(is_top, rest, ops.log1p(-p))
 
 
-def as_batch(y_true, y_pred, sample_weight, ignore_class, *, loss):
+# --- From a call to a batch ---------------------------------------------------------------------
+
+
+def as_batch(y_true, y_pred, sample_weight, *, loss) -> Batch:
     """Checks one call of `loss` and returns it as a `Batch`. No shape is ever broadcast."""
-    values = y_true if isinstance(y_true, np.ndarray) else None  # a graph has none to look at
-    y_pred = ops.convert_to_tensor(y_pred)
-    check_prediction(y_pred)
-    y_true = y_true if isinstance(y_true, np.ndarray) else ops.convert_to_tensor(y_true)
-    is_map = is_class_map(y_true, y_pred)
-    y_true = ops.convert_to_tensor(y_true)
-    y_true = ops.cast(y_true, "int32") if is_map and "int" not in dtype_of(y_true) else y_true
-    _check_taken(loss, y_pred)
-    if is_map and values is not None:
-        _check_labels(values if ignore_class is None else values[values != ignore_class], y_pred)
-    dtype = loss.compute_dtype
+    y_true, y_pred, sample_weight = classes_last(y_true, y_pred, sample_weight, loss.data_format)
+    check_taken(loss, y_pred)
+    ignored = check_labels("ignore_class", loss.ignore_class)
+    truth = Truth(y_true, y_pred, ignored, kind_of(loss.multilabel, y_pred))
+    weight = checked_weight(sample_weight, y_pred, loss.compute_dtype)
+    y, valid = truth.shaped(weight, loss.compute_dtype)
+    return assemble(y, valid, y_pred, weight, loss)
 
-    valid = _valid_pixels(y_true, is_map, ignore_class)
-    if is_map:
-        y_true = _one_hot(y_true, valid, y_pred, dtype)
-    elif valid is not None:
-        y_true = ops.where(valid, y_true, ops.zeros_like(y_true))
-    pixel_weight, image_weight = split_weight(sample_weight, y_pred, dtype)
 
+def assemble(y, valid, y_pred, weight, loss) -> Batch:
+    """The `Batch` of a truth in the shape of the prediction.
+
+    `valid` is a boolean map of the pixels in the picture, or `None` where all are.
+    """
+    dtype, kind = loss.compute_dtype, kind_of(loss.multilabel, y_pred)
     shape = ops.shape(y_pred)
     images, classes = shape[0], y_pred.shape[-1]
     whole_batch = loss.per == "batch"
+    counted = shape[:-1] if whole_batch else shape[1:-1]
+    pixels = int(np.prod(counted)) if all(isinstance(n, int) for n in counted) else -1
+    each = (1,) if whole_batch else (images,)
 
     def regions(x, channels):
-        return ops.reshape(ops.cast(x, dtype), (1 if whole_batch else images, -1, channels))
+        return ops.reshape(ops.cast(x, dtype), (*each, pixels, channels))
 
-    y, values = regions(y_true, classes), regions(y_pred, classes)
+    everything = valid is None and weight is None
+    y, values = regions(y, classes), regions(y_pred, classes)
     ones = ops.ones_like(values[..., :1])
     valid = ones if valid is None else regions(valid, 1)
-    weight = valid if pixel_weight is None else valid * regions(pixel_weight, 1)
-    if image_weight is None:
-        image_weight = ops.ones_like(values[:, 0, 0])
+    image_weight = ops.ones(each, dtype=dtype)
+    if weight is None:
+        weight = valid
+    elif len(weight.shape) > 1:
+        weight = valid * regions(weight, 1)
     elif whole_batch:
         # One region holds all images, so the weight of an image goes to each of its pixels.
-        each = ops.reshape(image_weight, (images,) + (1,) * (len(shape) - 1))
-        weight = weight * regions(each * ops.ones_like(ops.cast(y_pred[..., :1], dtype)), 1)
-        image_weight = ops.ones_like(values[:, 0, 0])
+        in_image = ops.reshape(weight, (images,) + (1,) * (len(shape) - 1))
+        weight = valid * regions(in_image * ops.ones_like(ops.cast(y_pred[..., :1], dtype)), 1)
+    else:
+        weight, image_weight = valid, weight
 
-    if sample_weight is not None or ignore_class is not None:
+    keep = None if everything else weight != 0
+    if not loss.from_logits:
+        values = as_probabilities(values, kind, keep)
+    if keep is not None:
         # A pixel of weight 0 is out whatever it holds: 0 * NaN would still be NaN.
-        keep = weight > 0
         y = ops.where(keep, y, ops.zeros_like(y))
         values = ops.where(keep, values, ops.zeros_like(values))
-    prediction = Prediction(values, loss.from_logits, kind_of(loss, y_pred) == "exclusive")
+    prediction = Prediction(values, loss.from_logits, kind == "exclusive")
     return Batch(y, prediction, weight, valid, image_weight, tuple(shape[:-1]))
 
 
-def check_prediction(y_pred):
+def classes_last(y_true, y_pred, sample_weight, data_format):
+    """The three as arrays or tensors, and what has an axis of classes has it at the end."""
+    y_pred = ops.convert_to_tensor(as_array("y_pred", y_pred))
+    check_prediction(y_pred, data_format)
+    rank = len(y_pred.shape)
+
+    def moved(x):
+        first = x is not None and data_format == "channels_first" and len(shape_of(x)) == rank
+        return (np if isinstance(x, np.ndarray) else ops).moveaxis(x, 1, -1) if first else x
+
+    y_true, sample_weight = as_array("y_true", y_true), as_array("sample_weight", sample_weight)
+    return moved(y_true), moved(y_pred), moved(sample_weight)
+
+
+def as_array(name, x):
+    """An array or a tensor of numbers, `None` only for weights; anything else is refused."""
+    if x is None and name == "sample_weight":
+        return None
+    ragged = hasattr(x, "row_splits")
+    if hasattr(x, "shape") and hasattr(x, "dtype") and not ragged:
+        if not isinstance(x, np.ndarray):
+            return ops.convert_to_tensor(x)
+        array, why = x, ""
+    else:
+        try:
+            array, why = np.asarray(None if ragged else x), ""
+        except ValueError as error:
+            array, why = np.asarray(None), f": {error}"
+    if array.dtype.kind not in "biuf" and "float" not in array.dtype.name:
+        raise ValueError(
+            f"`{name}` must be an array or a tensor of numbers, all images of one size. Received: "
+            f"{'a ragged tensor' if ragged else type(x).__name__} of dtype {array.dtype}{why}"
+        )
+    return array
+
+
+def visible(x):
+    """The values of an array or tensor as a NumPy array where they can be seen now, else `None`.
+
+    They cannot where a function is being compiled or differentiated by tracing.
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    backend = keras.backend.backend()
+    if backend == "tensorflow" and not hasattr(x, "numpy"):
+        return None
+    if backend == "jax" and isinstance(x, sys.modules["jax"].core.Tracer):
+        return None
+    if backend == "torch" and sys.modules["torch"].compiler.is_compiling():
+        return None
+    try:
+        return ops.convert_to_numpy(x)
+    except (RuntimeError, TypeError, NotImplementedError):  # transforms of PyTorch hide values, too
+        return None
+
+
+# --- The prediction -----------------------------------------------------------------------------
+
+
+def check_prediction(y_pred, data_format="channels_last"):
     """Raises unless `y_pred` is floating point and `(batch, *spatial, classes)`."""
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    dtype, shape = keras.backend.standardize_dtype(y_pred.dtype), shape_of(y_pred)
+    first = data_format == "channels_first"
     if "float" not in dtype:
         raise ValueError(
             "`y_pred` must hold probabilities or logits, in a floating-point dtype. "
-            f"Received: y_pred of dtype {dtype} and shape {shape_of(y_pred)}"
+            f"Received: y_pred of dtype {dtype} and shape {shape}"
         )
-    if len(y_pred.shape) not in (4, 5) or y_pred.shape[-1] is None:
+    if len(shape) not in (4, 5) or shape[1 if first else -1] is None:
+        axes = "classes, {}" if first else "{}, classes"
         raise ValueError(
-            "`y_pred` must have the shape (batch, height, width, classes) or (batch, depth, "
-            f"height, width, classes). Received: y_pred.shape={shape_of(y_pred)}"
+            f"`y_pred` must have the shape (batch, {axes.format('height, width')}) or (batch, "
+            f"{axes.format('depth, height, width')}). Received: y_pred.shape={shape}, "
+            f"data_format={data_format!r}"
         )
+    if 0 in shape[1:]:
+        raise ValueError(f"Images must have pixels and classes. Received: y_pred.shape={shape}")
 
 
 _KINDS = {
@@ -163,25 +247,200 @@ _KINDS = {
 }
 
 
-def kind_of(loss, y_pred):
+def kind_of(multilabel, y_pred):
     """What the classes of a prediction are: "binary", "exclusive" or "independent"."""
     if y_pred.shape[-1] == 1:
         return "binary"
-    return "independent" if loss.multilabel else "exclusive"
+    return "independent" if multilabel else "exclusive"
 
 
-def _check_taken(loss, y_pred):
-    name, kind, dimensions = type(loss).__name__, kind_of(loss, y_pred), len(y_pred.shape) - 2
+def check_taken(loss, y_pred):
+    """Raises unless the loss takes such classes, and images of so many dimensions."""
+    name, dimensions = type(loss).__name__, len(y_pred.shape) - 2
+    kind = kind_of(loss.multilabel, y_pred)
     if kind not in loss.takes:
         allowed = ", or ".join(_KINDS[taken] for taken in loss.takes)
         raise ValueError(
             f"`{name}` takes {allowed}. Received: {_KINDS[kind]}, y_pred.shape={shape_of(y_pred)}"
+            f"{_told(loss.data_format)}"
         )
     if dimensions not in loss.dimensions:
         allowed = " or ".join(map(str, loss.dimensions))
         raise ValueError(
             f"`{name}` takes images of {allowed} spatial dimensions. "
             f"Received: y_pred.shape={shape_of(y_pred)}"
+        )
+
+
+def _told(data_format):
+    return " (told with the classes last)" if data_format == "channels_first" else ""
+
+
+def as_probabilities(p, kind, keep):
+    """Probabilities, refused or made NaN where they are none; `keep` says which count."""
+    seen = visible(p)
+    if seen is not None:
+        _check_probabilities(seen if keep is None else seen[visible(keep)[..., 0]], kind)
+        return p
+    wrong = (p < -_SLACK) | (p > 1 + _SLACK)
+    if kind == "exclusive":
+        wrong = wrong | (ops.abs(ops.sum(p, axis=-1, keepdims=True) - 1) > _SUM_SLACK)
+    return ops.where(wrong, ops.cast(float("nan"), p.dtype), p)
+
+
+def _check_probabilities(p, kind):
+    p = p.astype("float32") if p.dtype.itemsize < 4 else p
+    if ((p < -_SLACK) | (p > 1 + _SLACK)).any():
+        raise ValueError(
+            f"Probabilities must lie in [0, 1]. Received: y_pred from {np.nanmin(p):.4g} to "
+            f"{np.nanmax(p):.4g}. For logits say `from_logits=True`."
+        )
+    if kind != "exclusive":
+        return
+    sums = p.sum(axis=-1)
+    if (abs(sums - 1) > _SUM_SLACK).any():
+        raise ValueError(
+            "The probabilities of a pixel's classes must sum to 1. Received: sums from "
+            f"{np.nanmin(sums):.4g} to {np.nanmax(sums):.4g}. For independent classes say "
+            "`multilabel=True`, for logits `from_logits=True`; where the classes stand first, "
+            "`data_format='channels_first'`."
+        )
+
+
+# --- The truth ----------------------------------------------------------------------------------
+
+
+class Truth:
+    """The truth of one call: a class map, or an array in the shape of the prediction.
+
+    Args:
+        y_true, y_pred: with the classes last.
+        ignored: labels that are out of the picture, beside -1.
+        kind: what the classes are.
+
+    Raises:
+        ValueError: for another pair of shapes, or labels to ignore where there are none.
+    """
+
+    def __init__(self, y_true, y_pred, ignored, kind):
+        self.is_map = is_class_map(y_true, y_pred)
+        self.classes, self.kind, self.labels_out = y_pred.shape[-1], kind, (VOID, *ignored)
+        if ignored and not self.is_map and self.classes > 1:
+            raise ValueError(
+                "`ignore_class` needs one label per pixel: an integer class map, or a binary mask "
+                f"(batch, *spatial, 1). Received: y_true.shape={shape_of(y_true)}. With one-hot or "
+                "soft labels, give the pixels to leave out weight 0 in `sample_weight`, or make "
+                "their labels -1."
+            )
+        has_axis = len(shape_of(y_true)) == len(y_pred.shape)
+        self.y = y_true[..., 0] if self.is_map and has_axis else y_true
+
+    def shaped(self, weight, dtype):
+        """The truth as `(batch, *spatial, classes)`, and a map of what is in the picture or `None`.
+
+        Raises:
+            ValueError: for values that are not allowed, where they can be seen. Elsewhere they
+                become NaN. Pixels that are out, of weight 0 among them, may hold anything.
+        """
+        seen, y = visible(self.y), ops.convert_to_tensor(self.y)
+        if seen is None:
+            out, wrong = self._out(y), self._wrong(y)
+        else:
+            out, wrong = self._out(seen), None
+            self._check(seen, out, weight)
+            out = None if out is None or not out.any() else ops.convert_to_tensor(out)
+        if self.is_map:
+            y = ops.one_hot(ops.cast(y, "int32"), self.classes, dtype=dtype)
+        else:
+            y = ops.cast(y, dtype)
+        if wrong is not None:
+            y = ops.where(wrong, ops.cast(float("nan"), dtype), y)
+        if out is None:
+            return y, None
+        return ops.where(out[..., None], ops.zeros_like(y), y), ops.logical_not(out)
+
+    def _out(self, y):
+        """Where the label is one that is out, `(batch, *spatial)`; `None` if it cannot be."""
+        found = [_equal(y, label) for label in self.labels_out if _can_hold(y.dtype, label)]
+        if not found:
+            return None
+        found = functools.reduce(lambda a, b: a | b, found)
+        if self.is_map:
+            return found
+        return (np if isinstance(found, np.ndarray) else ops).any(found, axis=-1)
+
+    def _check(self, y, out, weight):
+        left = None if weight is None or len(weight.shape) == 1 else visible(weight)
+        if left is not None:
+            weightless = left.reshape(left.shape[: len(self.y.shape) - (not self.is_map)]) == 0
+            out = weightless if out is None else out | weightless
+        y = y[~out] if out is not None and out.any() else y
+        if self.is_map:
+            check_labels_fit(y, self.classes)
+        else:
+            _check_mask(y, self.kind)
+
+    def _wrong(self, y):
+        """Where the truth is not allowed, to be broadcast to the classes; `None` if it cannot be.
+
+        What is out counts as wrong, too.
+        """
+        if self.is_map:
+            whole = True if "int" in dtype_of(y) else ops.equal(y, ops.floor(y))
+            inside = (y >= 0) & (y < self.classes) & whole
+            return ops.logical_not(inside)[..., None]
+        if dtype_of(y) == "bool":
+            return None
+        y = ops.cast(y, "float32")
+        wrong = (y < -_SLACK) | (y > 1 + _SLACK)
+        if self.kind == "exclusive":
+            wrong = wrong | (ops.abs(ops.sum(y, axis=-1, keepdims=True) - 1) > _SUM_SLACK)
+        return wrong
+
+
+def _equal(y, label):
+    return y == label if isinstance(y, np.ndarray) else ops.equal(y, ops.cast(label, y.dtype))
+
+
+def _can_hold(dtype, label):
+    """Whether a number of this dtype can be this label: 255 is no int8, and -1 no uint8."""
+    name = keras.backend.standardize_dtype(dtype)
+    if name == "bool":
+        return label in (0, 1)
+    if "int" in name:
+        return np.iinfo(name).min <= label <= np.iinfo(name).max
+    return True
+
+
+def check_labels_fit(labels, classes):
+    """Raises unless all labels are whole numbers from 0 to `classes - 1`."""
+    low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
+    if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all():
+        raise ValueError(
+            f"A class map must hold whole numbers. Received: fractional values from {low} to {high}"
+        )
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"A class map for {classes} classes must hold 0 to {classes - 1}. Received: values "
+            f"from {low} to {high}. Leave a label for unlabelled pixels out with `ignore_class`."
+        )
+
+
+def _check_mask(y, kind):
+    y = y.astype("float32") if y.dtype == bool or y.dtype.itemsize < 4 else y
+    low, high = (y.min(), y.max()) if y.size else (0, 0)
+    if low < -_SLACK or high > 1 + _SLACK:
+        advice = " Divide a mask stored as 0 and 255 by 255." if high == 255 else ""
+        raise ValueError(
+            f"`y_true` must lie in [0, 1]. Received: values from {low:g} to {high:g}.{advice}"
+        )
+    sums = y.sum(axis=-1) if kind == "exclusive" else np.ones(1)
+    if (abs(sums - 1) > _SUM_SLACK).any():
+        raise ValueError(
+            "The labels of a pixel's classes must sum to 1, one-hot or soft. Received: sums from "
+            f"{np.nanmin(sums):.4g} to {np.nanmax(sums):.4g}. For independent classes say "
+            "`multilabel=True`; a pixel without a class is -1, or has weight 0; where the classes "
+            "stand first, say `data_format='channels_first'`."
         )
 
 
@@ -208,6 +467,8 @@ def is_class_map(y_true, y_pred):
     hint = ""
     if classes == 1 and same_shape(true, pred[:-1]):
         hint = " Add the last axis: y_true[..., None]."
+    elif same_shape(true, (pred[0], *pred[2:])) or same_shape(true, (pred[0], 1, *pred[2:])):
+        hint = " Where the classes stand first, say `data_format='channels_first'`."
     raise ValueError(
         f"`y_true` must have {allowed}; shapes are never broadcast.{hint} "
         f"Received: y_true.shape={true}, y_pred.shape={pred}"
@@ -221,9 +482,12 @@ def dtype_of(x):
 
 def _may_hold_labels(y_true):
     # On TensorFlow's replicas, Keras 3.15 builds a loss from the mean of their targets, which is
-    # float64 for integers. Only the tensors of a graph can be such means; arrays are refused.
+    # float64 for integers. Only the tensors of a graph can be such means; others are refused.
     dtype = dtype_of(y_true)
-    return "int" in dtype or (dtype == "float64" and not isinstance(y_true, np.ndarray))
+    return "int" in dtype or (dtype == "float64" and visible(y_true) is None)
+
+
+_LARGEST = 2**31 - 1  # of the numbers of objects
 
 
 def instance_map(y_true, y_pred, loss, surround=0):
@@ -232,12 +496,17 @@ def instance_map(y_true, y_pred, loss, surround=0):
     0 is background, and -1 is out of the picture, where `y_true` is -1 or the loss's
     `ignore_class`. The map may reach farther than the prediction, by `surround` on each side.
 
+    Args:
+        y_true, y_pred: with the classes last.
+
+    Returns:
+        The map, and where it holds what is not allowed, as booleans: `None` where it was checked.
+
     Raises:
-        ValueError: for other shapes, for several classes, for a boolean or fractional `y_true`.
+        ValueError: for other shapes, for several classes, for a boolean or fractional `y_true`,
+            and for other negative numbers or those beyond 2^31 - 1, where they can be seen.
     """
-    check_prediction(y_pred)
-    _check_taken(loss, y_pred)
-    y_true = y_true if isinstance(y_true, np.ndarray) else ops.convert_to_tensor(y_true)
+    check_taken(loss, y_pred)
     true, pred = shape_of(y_true), shape_of(y_pred)
     batch, *spatial, channels = pred
     wider = (batch, *(None if n is None else n + 2 * surround for n in spatial), channels)
@@ -252,58 +521,78 @@ def instance_map(y_true, y_pred, loss, surround=0):
             "`y_true` must be an instance map of integers, each object its own number: a mask does "
             f"not tell objects that touch apart. Received: y_true of dtype {dtype_of(y_true)}"
         )
-    labels = ops.convert_to_tensor(y_true)
-    labels = ops.cast(labels[..., 0] if len(true) == len(pred) else labels, "int32")
-    if loss.ignore_class is None:
-        return labels
-    return ops.where(labels == loss.ignore_class, -1, labels)
-
-
-def split_weight(sample_weight, y_pred, dtype):
-    """Returns `(pixel_weight, image_weight)`, at most one of them not `None`."""
-    if sample_weight is None:
-        return None, None
-    sample_weight = ops.cast(ops.convert_to_tensor(sample_weight), dtype)
-    weight, pred = shape_of(sample_weight), shape_of(y_pred)
-    if same_shape(weight, pred[:1]):
-        return None, sample_weight
-    if same_shape(weight, pred[:-1]) or same_shape(weight, (*pred[:-1], 1)):
-        return sample_weight, None
-    raise ValueError(
-        f"`sample_weight` must have one value per image, {pred[:1]}, or one per pixel, "
-        f"{pred[:-1]} or {(*pred[:-1], 1)}; shapes are never broadcast. "
-        f"Received: sample_weight.shape={weight}, y_pred.shape={pred}"
-    )
-
-
-def _valid_pixels(y_true, is_map, ignore_class):
-    """Where `y_true` is not `ignore_class`, as booleans, or `None` if no class is ignored."""
-    if ignore_class is None:
-        return None
-    if not is_map and y_true.shape[-1] > 1:
-        raise ValueError(
-            "`ignore_class` needs one label per pixel: an integer class map, or a binary mask "
-            f"(batch, *spatial, 1). Received: y_true.shape={shape_of(y_true)}. With one-hot or "
-            "soft labels, give the pixels to leave out weight 0 in `sample_weight`."
-        )
-    return ops.not_equal(y_true, ops.cast(ignore_class, y_true.dtype))
-
-
-def _one_hot(labels, valid, y_pred, dtype):
+    y_true = y_true[..., 0] if len(true) == len(pred) else y_true
+    seen, labels = visible(y_true), ops.convert_to_tensor(y_true)
+    ignored = check_labels("ignore_class", loss.ignore_class)
+    ignored = [label for label in (VOID, *ignored) if _can_hold(labels.dtype, label)]
+    out = [_equal(labels, label) for label in ignored]
+    out = functools.reduce(ops.logical_or, out) if out else None
+    if seen is not None:
+        wrong = None
+        _check_instances(seen[~np.isin(seen, ignored)])
+    else:
+        wrong = (labels < 0) | (labels > _LARGEST) if _can_hold(labels.dtype, 2**31) else labels < 0
+        if "float" in dtype_of(labels):
+            wrong = wrong | ops.not_equal(labels, ops.floor(labels))
+        wrong = wrong if out is None else wrong & ops.logical_not(out)
     labels = ops.cast(labels, "int32")
-    if valid is not None:
-        labels = ops.where(valid, labels, ops.zeros_like(labels))
-    if len(labels.shape) == len(y_pred.shape):
-        labels = ops.squeeze(labels, axis=-1)
-    return ops.one_hot(labels, y_pred.shape[-1], dtype=dtype)
+    return (labels if out is None else ops.where(out, VOID, labels)), wrong
 
 
-def shape_of(x):
+def _check_instances(labels):
+    low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
+    if low < 0 or high > _LARGEST:
+        raise ValueError(
+            "An instance map must hold 0 for background, -1 out of the picture, and numbers from 1 "
+            f"to {_LARGEST} for objects. Received: values from {low} to {high}"
+        )
+
+
+# --- Weights ------------------------------------------------------------------------------------
+
+
+def checked_weight(sample_weight, y_pred, dtype):
+    """Weights `(batch,)`, or a pixel map `(batch, *spatial)` or with a last axis of 1, or `None`.
+
+    Raises:
+        ValueError: for another shape, and for negative weights where they can be seen. Elsewhere
+            they become NaN.
+    """
+    if sample_weight is None:
+        return None
+    weight, pred = shape_of(sample_weight, "sample_weight"), shape_of(y_pred)
+    if not any(same_shape(weight, s) for s in (pred[:1], pred[:-1], (*pred[:-1], 1))):
+        raise ValueError(
+            f"`sample_weight` must have one value per image, {pred[:1]}, or one per pixel, "
+            f"{pred[:-1]} or {(*pred[:-1], 1)}; shapes are never broadcast. "
+            f"Received: sample_weight.shape={weight}, y_pred.shape={pred}"
+        )
+    seen = visible(sample_weight)
+    sample_weight = ops.cast(ops.convert_to_tensor(sample_weight), dtype)
+    if seen is None:
+        nan = ops.cast(float("nan"), dtype)
+        return ops.where(sample_weight < 0, nan, sample_weight)
+    if (seen < 0).any():
+        raise ValueError(
+            "`sample_weight` must not be negative. Received: a smallest weight of "
+            f"{np.nanmin(seen)}"
+        )
+    return sample_weight
+
+
+def shape_of(x, name="a tensor"):
     """The static shape as a tuple, `None` where it is not known before the graph runs."""
     if getattr(x.shape, "rank", 0) is None:
         raise ValueError(
-            "The rank of a tensor is not known. Give it a shape where it is made, for example "
-            "with `set_shape` after `tf.py_function`."
+            f"The rank of {name} is not known. "
+            + (
+                "A compiled model keeps that of its first call: after weights of images, weights "
+                "of pixels need `compile` once more, and the other way round. "
+                if name == "sample_weight"
+                else ""
+            )
+            + "Where it comes from a function of Python, give it a shape there, for example with "
+            "`set_shape` after `tf.py_function`."
         )
     return tuple(x.shape)
 
@@ -313,14 +602,23 @@ def same_shape(a, b):
     return len(a) == len(b) and all(m == n or m is None or n is None for m, n in zip(a, b))
 
 
-def check_batch(
-    y_true, y_pred, sample_weight=None, *, from_logits=False, multilabel=False, ignore_class=None
-):
-    """Checks the values of one batch, which a compiled graph cannot.
+# --- The same for a user ------------------------------------------------------------------------
 
-    Run it on a first batch before training. Shapes are checked as by every loss; beyond that
-    nothing may be NaN or infinite, truth must lie in [0, 1] or be a class index, probabilities
-    must be probabilities, and no weight may be negative.
+
+def check_batch(
+    y_true,
+    y_pred,
+    sample_weight=None,
+    *,
+    from_logits: bool = False,
+    multilabel: bool = False,
+    ignore_class: int | tuple[int, ...] | None = None,
+    data_format: str | None = None,
+) -> None:
+    """Says what is wrong with one batch, before a compiled graph makes it NaN.
+
+    Run it on a first batch before training. Shapes and values are checked as by every loss; beyond
+    that nothing may be NaN or infinite.
 
     Args:
         y_true: as for every loss: the shape of `y_pred`, or an integer class map.
@@ -328,10 +626,11 @@ def check_batch(
         sample_weight: `None`, one weight per image, or a pixel map.
         from_logits: whether `y_pred` holds logits.
         multilabel: whether several classes are independent; then they need not sum to 1.
-        ignore_class: a label that may occur beside those allowed.
+        ignore_class: a label that may occur beside those allowed and -1, or several.
+        data_format: where the classes stand, see `SegmentationLoss`.
 
     Raises:
-        ValueError: names what was found, where, and what is allowed.
+        ValueError: names what was found, and what is allowed.
 
     Example:
         >>> check_batch(np.full((1, 4, 4, 1), 255), np.zeros((1, 4, 4, 1)))
@@ -339,50 +638,20 @@ def check_batch(
         ...
         ValueError: `y_true` must lie in [0, 1]. Received: values from 255 to 255. Divide ...
     """
-    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    check_prediction(y_pred)
-    is_map = is_class_map(y_true, y_pred)
-    truth, pred = ops.convert_to_numpy(y_true), ops.convert_to_numpy(y_pred).astype("float64")
-    valid = _valid_pixels(y_true, is_map, ignore_class)
-    if valid is not None:
-        truth = truth[ops.convert_to_numpy(valid)]
-    _check_finite("y_true", truth)
-    _check_finite("y_pred", pred)
-    for weight in split_weight(sample_weight, y_pred, "float32"):
-        if weight is not None:
-            _check_weight(ops.convert_to_numpy(weight))
-    classes = pred.shape[-1]
-    if is_map:
-        _check_labels(truth, y_pred)
-    low, high = (truth.min(), truth.max()) if truth.size else (0, 0)
-    if not is_map and (low < 0 or high > 1):
-        advice = " Divide a mask stored as 0 and 255 by 255." if high == 255 else ""
-        raise ValueError(
-            f"`y_true` must lie in [0, 1]. Received: values from {low} to {high}.{advice}"
-        )
-    if from_logits:
-        return
-    if pred.min() < 0 or pred.max() > 1:
-        raise ValueError(
-            "Probabilities must lie in [0, 1]. Received: y_pred from "
-            f"{pred.min():.4g} to {pred.max():.4g}. For logits say `from_logits=True`."
-        )
-    if classes > 1 and not multilabel and abs(pred.sum(axis=-1) - 1).max() > 1e-2:
-        raise ValueError(
-            "The probabilities of a pixel's classes must sum to 1. Received: sums from "
-            f"{pred.sum(axis=-1).min():.4g} to {pred.sum(axis=-1).max():.4g}. "
-            "For independent classes say `multilabel=True`."
-        )
-
-
-def _check_labels(labels, y_pred):
-    classes = y_pred.shape[-1]
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
-        raise ValueError(
-            f"A class map for {classes} classes must hold 0 to {classes - 1}. Received: values "
-            f"from {labels.min()} to {labels.max()}. Leave a label for unlabelled pixels out with "
-            "`ignore_class`."
-        )
+    data_format = check_data_format(data_format, keras.config.image_data_format())
+    y_true, y_pred, sample_weight = classes_last(y_true, y_pred, sample_weight, data_format)
+    kind, ignored = kind_of(multilabel, y_pred), check_labels("ignore_class", ignore_class)
+    truth = Truth(y_true, y_pred, ignored, kind)
+    weight = checked_weight(sample_weight, y_pred, "float32")
+    _, valid = truth.shaped(weight, "float32")
+    seen = visible(truth.y)
+    inside = slice(None) if valid is None else visible(valid)
+    for name, values in (("y_true", seen[inside]), ("y_pred", visible(y_pred)[inside])):
+        _check_finite(name, values)
+    if weight is not None:
+        _check_finite("sample_weight", visible(weight))
+    if not from_logits:
+        _check_probabilities(visible(y_pred)[inside], kind)
 
 
 def _check_finite(name, values):
@@ -391,12 +660,4 @@ def _check_finite(name, values):
         raise ValueError(
             f"`{name}` must be finite. Received: {int(bad.sum())} values of {values.size} "
             "that are NaN or infinite."
-        )
-
-
-def _check_weight(weight):
-    _check_finite("sample_weight", weight)
-    if weight.size and weight.min() < 0:
-        raise ValueError(
-            f"`sample_weight` must not be negative. Received: a smallest weight of {weight.min()}"
         )

@@ -1,10 +1,11 @@
 """Losses that compare the predicted region with the true one, by sums over pixels."""
 
-import keras
 from keras import ops
 
-from segloss_ref.losses.base import RegionLoss, SegmentationLoss
+from segloss_ref.catalogue import catalogued
 from segloss_ref.checks import check_choice, check_flag, check_number
+from segloss_ref.losses.arithmetic import power, ratio
+from segloss_ref.losses.base import RegionLoss, SegmentationLoss
 
 
 class SmoothedLoss(RegionLoss):
@@ -44,7 +45,12 @@ def dice(y, p, weight, smooth, squared):
     return ops.sum(weight * wrong, axis=1) / (ops.sum(weight * mass, axis=1) + smooth)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/dice",
+    citation="milletari2016vnet",
+    formula=r"1 - \frac{2 \sum y p + s}{\sum y^q + \sum p^q + s}",
+)
 class DiceLoss(SmoothedLoss):
     """Dice loss: one minus the soft Dice coefficient.
 
@@ -96,7 +102,15 @@ def tversky(y, p, weight, alpha, beta, smooth):
     return errors / (tp + errors + smooth)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/tversky",
+    citation="salehi2017tversky",
+    formula=(
+        r"1 - \frac{\mathrm{TP} + s}{\mathrm{TP} + \alpha\, \mathrm{FP} + \beta\, "
+        r"\mathrm{FN} + s}"
+    ),
+)
 class TverskyLoss(SmoothedLoss):
     """Tversky loss: a Dice loss that weighs false positives and false negatives apart.
 
@@ -144,17 +158,12 @@ class TverskyLoss(SmoothedLoss):
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
 
 
-def power(x, exponent):
-    """`x ** exponent` for x >= 0, with gradient 0 at x = 0, where exponents below 1 have none.
-
-    The zero is replaced *before* the power: behind a `where` alone, its gradient would be NaN.
-    """
-    positive = x > 0
-    safe = ops.where(positive, x, ops.ones_like(x))
-    return ops.where(positive, ops.power(safe, exponent), ops.zeros_like(x))
-
-
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/tversky",
+    citation="abraham2019focal",
+    formula=r"(1 - \mathrm{TI})^\gamma",
+)
 class FocalTverskyLoss(TverskyLoss):
     """Focal Tversky loss: a power of the Tversky loss.
 
@@ -200,7 +209,12 @@ class FocalTverskyLoss(TverskyLoss):
         return {**super().get_config(), "gamma": self.gamma}
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/jaccard",
+    citation="jaccard1912distribution",
+    formula=r"1 - \frac{\sum y p + s}{\sum y + \sum p - \sum y p + s}",
+)
 class JaccardLoss(SmoothedLoss):
     """Jaccard loss: one minus the soft intersection over union.
 
@@ -240,7 +254,12 @@ def dice_semimetric(y, p, weight, smooth):
     return wrong / (ops.sum(weight * (y + p), axis=1) + smooth)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/soft_labels",
+    citation="wang2023dice",
+    formula=r"\frac{\sum |y - p|}{\sum y + \sum p + s}",
+)
 class DiceSemimetricLoss(SmoothedLoss):
     """Dice semimetric loss: a Dice loss that is right for soft labels.
 
@@ -281,7 +300,12 @@ def jaccard_metric(y, p, weight, smooth):
     return wrong / (ops.sum(weight * ops.maximum(y, p), axis=1) + smooth)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/soft_labels",
+    citation="wang2023jaccard",
+    formula=r"\frac{\sum |y - p|}{\sum \max(y, p) + s}",
+)
 class JaccardMetricLoss(SmoothedLoss):
     """Jaccard metric loss: a Jaccard loss that is right for soft labels.
 
@@ -326,7 +350,7 @@ def generalized_dice(y, p, weight, exponent, penalty, class_weights):
     shares = class_weights * _inverse_volumes(ops.sum(weight * y, axis=1), exponent)
     right = 2 * ops.sum(shares * tp, axis=-1)
     wrong = (1 + penalty) * ops.sum(shares * (fp + fn), axis=-1)
-    return ops.divide_no_nan(wrong, right + wrong)
+    return ratio(wrong, right + wrong)
 
 
 def _inverse_volumes(volume, exponent):
@@ -335,13 +359,18 @@ def _inverse_volumes(volume, exponent):
     present = volume > 0
     volume = ops.where(present, volume, ops.max(volume, axis=-1, keepdims=True))
     smallest = ops.min(volume, axis=-1, keepdims=True)
-    return ops.cast(present, volume.dtype) * ops.divide_no_nan(smallest, volume) ** exponent
+    return ops.cast(present, volume.dtype) * ratio(smallest, volume) ** exponent
 
 
 _EXPONENTS = {"square": 2, "simple": 1, "uniform": 0}
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/generalized_dice",
+    citation="sudre2017generalised",
+    formula=r"1 - \frac{2 \sum_c v_c \sum y_c p_c}{\sum_c v_c \sum (y_c + p_c)}",
+)
 class GeneralizedDiceLoss(RegionLoss):
     """Generalized Dice loss: one Dice loss for all classes, rare ones weighing as much as large.
 
@@ -393,7 +422,7 @@ class GeneralizedDiceLoss(RegionLoss):
         if not batch.prediction.softmax:
             return super().region_values(batch)
         y = batch.y
-        weights = ops.convert_to_tensor(self._weights_of(y.shape[-1]), dtype=y.dtype)
+        weights = ops.convert_to_tensor(self.weights_of(y.shape[-1]), dtype=y.dtype)
         return self._joint(y, batch.prediction.p, batch.weight, weights), batch.image_weight
 
     def class_values(self, batch):
@@ -413,7 +442,12 @@ def log_cosh(x):
     return ops.log1p(2 * ops.square(ops.sinh(x / 2)))
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/log_cosh",
+    citation="jadon2020survey",
+    formula=r"\log \cosh D",
+)
 class LogCoshDiceLoss(DiceLoss):
     """Log-cosh Dice loss: the logarithm of the hyperbolic cosine of the Dice loss.
 
@@ -451,12 +485,20 @@ def sensitivity_specificity(y, p, weight, r):
 
     def mean_error(where):
         error = ops.sum(weight * where * ops.square(y - p), axis=1)
-        return ops.divide_no_nan(error, ops.sum(weight * where, axis=1))
+        return ratio(error, ops.sum(weight * where, axis=1))
 
     return r * mean_error(y) + (1 - r) * mean_error(1 - y)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/log_cosh",
+    citation="brosch2015deep",
+    formula=(
+        r"r \frac{\sum y (y - p)^2}{\sum y} + (1 - r) \frac{\sum (1 - y)(y - p)^2}{\sum "
+        r"(1 - y)}"
+    ),
+)
 class SensitivitySpecificityLoss(RegionLoss):
     """Sensitivity-specificity loss: the mean squared errors on object and background, weighed.
 
@@ -506,6 +548,9 @@ def matthews(y, p, weight, smooth):
     """
     tp, fp, fn = soft_counts(y, p, weight)
     tn = ops.sum(weight * (1 - y) * (1 - p), axis=1)
+    # As shares of all, whose products cannot overflow, however large the weights are.
+    total = tp + fp + fn + tn + smooth
+    tp, fp, fn, tn, smooth = (x / total for x in (tp, fp, fn, tn, smooth))
     missing, scale = _below_one(tp + smooth, fp, fn)
     missing_outside, scale_outside = _below_one(tn + smooth, fp, fn)
     chance = (fp / scale) * (fn / scale_outside)
@@ -518,7 +563,16 @@ def _below_one(right, fp, fn):
     return (right * (fp + fn) + fp * fn) / (scale * (scale + right)), scale
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/matthews",
+    citation="abhishek2021matthews",
+    formula=(
+        r"1 - \frac{\mathrm{TP}\, \mathrm{TN} - \mathrm{FP}\, "
+        r"\mathrm{FN}}{\sqrt{(\mathrm{TP} + \mathrm{FP})(\mathrm{TP} + "
+        r"\mathrm{FN})(\mathrm{TN} + \mathrm{FP})(\mathrm{TN} + \mathrm{FN})}}"
+    ),
+)
 class MatthewsLoss(SmoothedLoss):
     """Matthews loss: one minus the soft Matthews correlation coefficient.
 
@@ -560,11 +614,16 @@ class MatthewsLoss(SmoothedLoss):
 
 def noise_robust_dice(y, p, weight, gamma, smooth):
     """`Σ |y - p|^γ / (Σ y² + Σ p² + s)`, `(regions, classes)`."""
-    wrong = ops.sum(weight * ops.power(ops.abs(y - p), gamma), axis=1)
+    wrong = ops.sum(weight * power(ops.abs(y - p), gamma), axis=1)
     return wrong / (ops.sum(weight * (ops.square(y) + ops.square(p)), axis=1) + smooth)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/matthews",
+    citation="wang2020noise",
+    formula=r"\frac{\sum |y - p|^\gamma}{\sum y^2 + \sum p^2 + s}",
+)
 class NoiseRobustDiceLoss(SmoothedLoss):
     """Noise-robust Dice loss: between the Dice loss with squares and the mean absolute error.
 
@@ -631,11 +690,20 @@ def jaccard_increments(y, weight):
     union = truth + wrong_rest
     before = truth + ops.pad(wrong_rest[:, :-1], [(0, 0), (1, 0), (0, 0)])
     # Nothing before: the first false positive on an empty truth takes Δ from 0 to 1.
-    right = ops.where(before > 0, ops.divide_no_nan(truth - wrong_truth, before), 1.0)
-    return ops.divide_no_nan(weight, union) * (y + (1 - y) * right)
+    some = before > 0
+    right = ops.where(some, ratio(truth - wrong_truth, before), ops.ones_like(before))
+    return ratio(weight, union) * (y + (1 - y) * right)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/jaccard",
+    citation="berman2018lovasz",
+    formula=(
+        r"\sum_i m_{\pi(i)} \left(\Delta_{\{\pi(1) \ldots \pi(i)\}} - \Delta_{\{\pi(1) "
+        r"\ldots \pi(i-1)\}}\right),\ m = \max(0, 1 - (2 y - 1) z)"
+    ),
+)
 class LovaszHingeLoss(RegionLoss):
     """Lovász hinge: the convex surrogate of the Jaccard loss, of hinge errors.
 
@@ -677,7 +745,15 @@ class LovaszHingeLoss(RegionLoss):
         return lovasz_extension(errors, batch.y, batch.weight)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/jaccard",
+    citation="berman2018lovasz",
+    formula=(
+        r"\sum_i m_{\pi(i)} \left(\Delta_{\{\pi(1) \ldots \pi(i)\}} - \Delta_{\{\pi(1) "
+        r"\ldots \pi(i-1)\}}\right),\ m = |y - p|"
+    ),
+)
 class LovaszSoftmaxLoss(RegionLoss):
     """Lovász-Softmax: the Jaccard loss, interpolated between hard predictions.
 
@@ -710,24 +786,10 @@ class LovaszSoftmaxLoss(RegionLoss):
     """
 
     def __init__(self, classes="present", *, name="lovasz_softmax", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.classes = check_choice("classes", classes, ("present", "all"))
+        super().__init__(name=name, classes=classes, **kwargs)
 
     def class_values(self, batch):
         return lovasz_extension(ops.abs(batch.y - batch.prediction.p), batch.y, batch.weight)
-
-    def region_values(self, batch):
-        if self.classes == "all" or not batch.prediction.softmax:
-            return super().region_values(batch)
-        values = self.class_values(batch)
-        weights = ops.convert_to_tensor(self._weights_of(values.shape[-1]), dtype=values.dtype)
-        present = ops.cast(ops.sum(batch.weight * batch.y, axis=1) > 0, values.dtype)
-        some = ops.sum(weights * present, axis=-1, keepdims=True) > 0
-        weights = ops.where(some, weights * present, weights)
-        return ops.sum(weights * values, axis=-1) / ops.sum(weights, axis=-1), batch.image_weight
-
-    def get_config(self):
-        return {**super().get_config(), "classes": self.classes}
 
 
 def wasserstein_dice(y, p, weight, distances, smooth):
@@ -739,7 +801,12 @@ def wasserstein_dice(y, p, weight, distances, smooth):
     return errors / (2 * hits + errors + smooth)
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="region",
+    chapter="region/wasserstein",
+    citation="fidon2017generalised",
+    formula=r"1 - \frac{2\, \mathrm{TP} + s}{2\, \mathrm{TP} + \sum W + s}",
+)
 class GeneralizedWassersteinDiceLoss(SegmentationLoss):
     """Generalised Wasserstein Dice loss: some classes are worse to confuse than others.
 

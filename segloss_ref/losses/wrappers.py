@@ -4,19 +4,36 @@ import copy
 import functools
 
 import keras
-import numpy as np
 from keras import ops
 
+from segloss_ref.catalogue import catalogued
+from segloss_ref.checks import VOID, check_number, check_whole
+from segloss_ref.losses.arithmetic import ratio
 from segloss_ref.losses.base import SegmentationLoss
-from segloss_ref.losses.inputs import check_prediction, instance_map, shape_of, split_weight
+from segloss_ref.losses.inputs import (
+    checked_weight,
+    classes_last,
+    instance_map,
+    shape_of,
+    visible,
+)
 from segloss_ref.losses.region import DiceLoss
-from segloss_ref.checks import check_number, check_whole
+
+_SHARED = (
+    "from_logits",
+    "multilabel",
+    "per",
+    "ignore_class",
+    "data_format",
+    "reduction",
+    "dtype",
+)
 
 
 class Wrapper(SegmentationLoss):
     """Base of the losses around a loss.
 
-    They take over its `from_logits`, `multilabel`, `reduction`, `dtype`, `per`, `ignore_class`.
+    They take over its arguments of every loss.
 
     Args:
         loss: a loss of this package, compounds included; `DiceLoss()` by default.
@@ -27,8 +44,7 @@ class Wrapper(SegmentationLoss):
         loss = DiceLoss() if loss is None else loss
         if not isinstance(loss, SegmentationLoss):
             raise ValueError(f"`loss` must be a loss of this package. Received: {loss!r}")
-        shared = ("from_logits", "multilabel", "reduction", "dtype", "per", "ignore_class")
-        super().__init__(name=name, **{key: getattr(loss, key) for key in shared})
+        super().__init__(name=name, **{key: getattr(loss, key) for key in _SHARED})
         self.loss = loss
 
     def get_config(self):
@@ -45,30 +61,45 @@ def parts_of(loss):
     return [loss] if inner == [None] else [part for x in inner for part in parts_of(x)]
 
 
-def ignoring(loss, label):
-    """A loss like this one, all of whose parts ignore `label` instead of their own."""
+_WRONG = -2  # the label of a pixel whose number is none
+
+
+def as_mask(labels, inside):
+    """1 inside, else 0; -1 out of the picture; 2, which losses make NaN, where a number is none."""
+    mask = ops.where(labels == VOID, VOID, ops.cast(inside, "int32"))
+    return ops.where(labels == _WRONG, 2, mask)
+
+
+def altered(loss, **settings):
+    """A loss like this one, all of whose parts have these settings instead of their own."""
     loss = copy.copy(loss)
-    loss.ignore_class = label
-    if hasattr(loss, "losses"):
-        loss.losses = [ignoring(part, label) for part in loss.losses]
-    if hasattr(loss, "loss"):
-        loss.loss = ignoring(loss.loss, label)
+    vars(loss).update(settings)
+    for name in {"loss", "losses"} & vars(loss).keys():
+        inner = getattr(loss, name)
+        several = isinstance(inner, tuple)
+        inner = [altered(part, **settings) for part in (inner if several else (inner,))]
+        vars(loss)[name] = tuple(inner) if several else inner[0]
     return loss
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="compound",
+    chapter="compound/wrappers",
+    citation="kofler2022blob",
+    formula=r"\lambda_I L(\Omega) + \frac{\lambda_B}{N} \sum_n L(\Omega_n)",
+)
 class BlobLoss(Wrapper):
     """Blob loss: a loss over the image, and the same loss over each of its objects alone.
 
-    Formula: `α L(image) + β / N Σ_n L(image without the other blobs)`, N the number of blobs of
+    Formula: `λ_I L(image) + λ_B / N Σ_n L(image without the other blobs)`, N the number of blobs of
     the image. For blob n, the pixels of all other blobs have weight 0, and the background stays; a
     small blob then counts as much as a large one. An image without blobs has the first term alone.
 
     Args:
         loss: L, any loss of this package for one class, with `per="image"`; `DiceLoss()` by
             default. Its other settings hold: `BlobLoss(DiceLoss(from_logits=True))`.
-        alpha: α, at least 0.
-        beta: β, at least 0.
+        image_weight: λ_I, at least 0.
+        blob_weight: λ_B, at least 0.
         max_blobs: the largest label of a blob. The loss is computed so many times, whatever the
             images hold, so that it can be compiled; memory does not grow with it.
         name: name of the loss.
@@ -76,7 +107,7 @@ class BlobLoss(Wrapper):
     Shapes: `y_true` is an instance map of integers, `(batch, *spatial)` or `(batch, *spatial, 1)`:
         0 background, blobs from 1 to `max_blobs`, -1 (and the `ignore_class` of the loss) out of
         the picture. `y_pred` is `(batch, *spatial, 1)`; `sample_weight` as for every loss.
-    Returns: α + β times a value of L, in its range.
+    Returns: λ_I + λ_B times a value of L, in its range.
     Raises:
         ValueError: for a mask as `y_true`, and for NumPy labels above `max_blobs`. In a compiled
             graph there are no values to look at: blobs beyond count in the image, and for other
@@ -98,10 +129,10 @@ class BlobLoss(Wrapper):
     truth = "instances"
     takes = ("binary",)
 
-    def __init__(self, loss=None, alpha=2.0, beta=1.0, max_blobs=64, *, name="blob"):
+    def __init__(self, loss=None, image_weight=2.0, blob_weight=1.0, max_blobs=64, *, name="blob"):
         super().__init__(loss, name=name)
-        self.alpha = check_number("alpha", alpha, at_least=0)
-        self.beta = check_number("beta", beta, at_least=0)
+        self.image_weight = check_number("image_weight", image_weight, at_least=0)
+        self.blob_weight = check_number("blob_weight", blob_weight, at_least=0)
         self.max_blobs = check_whole("max_blobs", max_blobs, at_least=1)
         parts = parts_of(self.loss)
         if self.loss.truth != "mask":
@@ -114,36 +145,47 @@ class BlobLoss(Wrapper):
         if len(ignored) > 1:
             raise ValueError(f"All parts of `loss` must ignore the same class. Received: {ignored}")
         (self.ignore_class,) = ignored
-        self._masked = ignoring(self.loss, -1)
+        # It is shown masks in which all that is out is -1, with the classes last.
+        self._inner = altered(self.loss, ignore_class=None, data_format="channels_last")
 
     def terms(self, y_true, y_pred, sample_weight=None):
-        self._check_numbers(y_true)
-        y_pred = ops.convert_to_tensor(y_pred)
-        labels = instance_map(y_true, y_pred, self)[..., None]
-        y = ops.where(labels < 0, -1, ops.cast(labels > 0, "int32"))
-        image = self._masked.terms(y, y_pred, sample_weight)
-        blobs = self._blob_means(labels, y_pred, sample_weight)
+        y_true, y_pred, sample_weight = classes_last(
+            y_true, y_pred, sample_weight, self.data_format
+        )
+        labels, wrong = instance_map(y_true, y_pred, self)
+        if wrong is None:
+            self._check_numbers(visible(labels))
+        else:
+            labels = ops.where(wrong, _WRONG, labels)
+        labels = labels[..., None]
+        weight = checked_weight(sample_weight, y_pred, self.compute_dtype)
+        image = self._inner.terms(as_mask(labels, labels > 0), y_pred, weight)
+        blobs = self._blob_means(labels, y_pred, weight)
         # Values are multiplied by their weights when they are reduced; those of blobs already are.
         return [
-            (factor, self.alpha * value + self.beta * ops.divide_no_nan(blobs[k], weight), weight)
+            (
+                factor,
+                self.image_weight * value + self.blob_weight * ratio(blobs[k], weight),
+                weight,
+            )
             for k, (factor, value, weight) in enumerate(image)
         ]
 
     def _blob_means(self, labels, y_pred, sample_weight):
         """The mean over the blobs of each image, weights included, `(terms, batch)`."""
-        pixel_weight, image_weight = split_weight(sample_weight, y_pred, self.compute_dtype)
-        if pixel_weight is None:
-            pixel_weight = ops.ones_like(labels, dtype=self.compute_dtype)
-        elif len(pixel_weight.shape) < len(labels.shape):
-            pixel_weight = pixel_weight[..., None]
+        image_weight, pixel_weight = None, ops.ones_like(labels, dtype=self.compute_dtype)
+        if sample_weight is not None and len(sample_weight.shape) == 1:
+            image_weight = sample_weight
+        elif sample_weight is not None:
+            pixel_weight = ops.reshape(sample_weight, ops.shape(labels))
 
         def turn(y_pred, labels, pixel_weight, number):
             own = labels == number
-            y = ops.where(labels < 0, -1, ops.cast(own, "int32"))
+            y = as_mask(labels, own)
             weight = ops.where((labels > 0) & ~own, ops.zeros_like(pixel_weight), pixel_weight)
             there = ops.any(own & (weight > 0), axis=tuple(range(1, len(labels.shape))))
             there = ops.cast(there, self.compute_dtype)
-            terms = self._masked.terms(y, y_pred, weight)
+            terms = self._inner.terms(y, y_pred, weight)
             return ops.stack([there, *(there * value * weight for _, value, weight in terms)])
 
         # A turn is computed again on the way back rather than kept: only its inputs need memory.
@@ -151,14 +193,11 @@ class BlobLoss(Wrapper):
         numbers = ops.arange(1, self.max_blobs + 1, dtype="int32")
         turns = ops.map(lambda number: turn(y_pred, labels, pixel_weight, number), numbers)
         sums = ops.sum(turns, axis=0)
-        means = ops.divide_no_nan(sums[1:], sums[:1])
+        means = ratio(sums[1:], sums[:1])
         return means if image_weight is None else image_weight * means
 
-    def _check_numbers(self, y_true):
-        if not isinstance(y_true, np.ndarray) or not np.issubdtype(y_true.dtype, np.integer):
-            return  # a graph has no values to look at; another dtype is refused later
-        labels = y_true if self.ignore_class is None else y_true[y_true != self.ignore_class]
-        if labels.size and (labels.min() < -1 or labels.max() > self.max_blobs):
+    def _check_numbers(self, labels):
+        if labels.size and labels.max() > self.max_blobs:
             raise ValueError(
                 f"Blobs must be numbered from 1 to `max_blobs`, {self.max_blobs}; 0 is background, "
                 f"-1 out of the picture. Received: labels from {labels.min()} to {labels.max()}. "
@@ -168,8 +207,8 @@ class BlobLoss(Wrapper):
     def get_config(self):
         return {
             **super().get_config(),
-            "alpha": self.alpha,
-            "beta": self.beta,
+            "image_weight": self.image_weight,
+            "blob_weight": self.blob_weight,
             "max_blobs": self.max_blobs,
         }
 
@@ -203,7 +242,12 @@ def coarser(x, strides, sizes):
     return x
 
 
-@keras.saving.register_keras_serializable(package="segloss_ref")
+@catalogued(
+    family="compound",
+    chapter="compound/wrappers",
+    citation="lee2015deeply",
+    formula=r"\sum_k \frac{1}{r_k} L_k",
+)
 class DeepSupervisionLoss(Wrapper):
     """Deep supervision: a loss on predictions that are coarser than the truth.
 
@@ -243,22 +287,20 @@ class DeepSupervisionLoss(Wrapper):
         super().__init__(loss, name=name)
         self.truth = self.loss.truth
         self.takes, self.dimensions = self.loss.takes, self.loss.dimensions
+        self._inner = altered(self.loss, data_format="channels_last")
 
     def terms(self, y_true, y_pred, sample_weight=None):
         if isinstance(y_pred, (list, tuple)):
             return [t for each in y_pred for t in self.terms(y_true, each, sample_weight)]
-        y_pred = ops.convert_to_tensor(y_pred)
-        check_prediction(y_pred)
-        if not hasattr(y_true, "shape"):
-            y_true = ops.convert_to_tensor(y_true)
+        y_true, y_pred, sample_weight = classes_last(
+            y_true, y_pred, sample_weight, self.data_format
+        )
         dimensions = len(y_pred.shape) - 2
         if len(shape_of(y_true)) <= dimensions:
-            return self.loss.terms(y_true, y_pred, sample_weight)  # which says what is wrong
+            return self._inner.terms(y_true, y_pred, sample_weight)  # which says what is wrong
         strides, sizes = strides_of(y_true, y_pred), ops.shape(y_pred)[1:-1]
-        if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight)
-            if len(shape_of(sample_weight)) > dimensions:  # a pixel map; others stay as they are
-                sample_weight = coarser(sample_weight, strides, sizes)
-        terms = self.loss.terms(coarser(y_true, strides, sizes), y_pred, sample_weight)
+        if sample_weight is not None and len(shape_of(sample_weight, "sample_weight")) > dimensions:
+            sample_weight = coarser(sample_weight, strides, sizes)  # of pixels; others stay
+        terms = self._inner.terms(coarser(y_true, strides, sizes), y_pred, sample_weight)
         factor = functools.reduce(ops.maximum, strides)
         return [(f, value / ops.cast(factor, value.dtype), weight) for f, value, weight in terms]

@@ -82,9 +82,10 @@ def dice_top_k_independent(y, p, w, k=0.1):
     return hardest(w * two_sided(minus_log, y, p).mean(axis=-1), k) + mean_dice(y, p, w)
 
 
-def combo(y, p, w, alpha=0.5, beta=0.5, smooth=1.0):
+def combo(y, p, w, cross_entropy_weight=0.5, beta=0.5, smooth=1.0):
     cross_entropy = np.mean(w * two_sided(minus_log, y, p, beta, 1 - beta))
-    return alpha * cross_entropy + (1 - alpha) * dice(y, p, w, smooth)
+    weight = cross_entropy_weight
+    return weight * cross_entropy + (1 - weight) * dice(y, p, w, smooth)
 
 
 def minus_log_dice(y, p, w, smooth=1.0):
@@ -142,14 +143,15 @@ def modified_focal_tversky_exclusive(y, p, w, delta=0.6, gamma=0.5, symmetric=Tr
     return np.mean(errors**powers)
 
 
-def unified(pixels, regions, y, p, w, weight=0.5, **settings):
-    return weight * pixels(y, p, w, **settings) + (1 - weight) * regions(y, p, w, **settings)
+def unified(pixels, regions, y, p, w, focal_weight=0.5, **settings):
+    values = pixels(y, p, w, **settings), regions(y, p, w, **settings)
+    return focal_weight * values[0] + (1 - focal_weight) * values[1]
 
 
-def unified_case(weight=0.5, **settings):
+def unified_case(focal_weight=0.5, **settings):
     binary = partial(unified, modified_focal, modified_focal_tversky)
     exclusive = partial(unified, modified_focal_exclusive, modified_focal_tversky_exclusive)
-    settings = {"weight": weight, **settings}
+    settings = {"focal_weight": focal_weight, **settings}
     return Case(
         sl.UnifiedFocalLoss,
         partial(binary, **settings),
@@ -179,8 +181,8 @@ CASES = {
     "combo": Case(sl.ComboLoss, combo),
     "combo-0.2-0.7": Case(
         sl.ComboLoss,
-        partial(combo, alpha=0.2, beta=0.7, smooth=0.5),
-        {"alpha": 0.2, "beta": 0.7, "smooth": 0.5},
+        partial(combo, cross_entropy_weight=0.2, beta=0.7, smooth=0.5),
+        {"cross_entropy_weight": 0.2, "beta": 0.7, "smooth": 0.5},
     ),
     "exp-log": Case(
         sl.ExponentialLogarithmicLoss,
@@ -208,7 +210,7 @@ CASES = {
         **ASYMMETRIC,
     ),
     "unified-focal": unified_case(),
-    "unified-focal-asymmetric": unified_case(weight=0.3, **ASYMMETRIC),
+    "unified-focal-asymmetric": unified_case(focal_weight=0.3, **ASYMMETRIC),
     # Around a loss, on predictions of the size of the truth: the loss itself.
     "deep-supervision": Case(
         sl.DeepSupervisionLoss,

@@ -90,17 +90,17 @@ def neighbour_shares(y, size):
     return shares
 
 
-def calibrated(y, z, w, penalty, size):
+def calibrated(y, z, w, neighbor_weight, size):
     """From logits."""
     cross_entropy = np.sum(-y * (z - np.log(np.exp(z).sum(axis=-1, keepdims=True))), axis=-1)
     distance = np.mean(np.abs(neighbour_shares(y, size) - z), axis=-1)
-    return np.mean(w * (cross_entropy + penalty * distance))
+    return np.mean(w * (cross_entropy + neighbor_weight * distance))
 
 
-def calibrated_probabilities(y, p, w, penalty=0.1, size=3):
+def calibrated_probabilities(y, p, w, neighbor_weight=0.1, size=3):
     """From the logits of `p` that have a mean of 1 / C, which are those that the tests draw."""
     z = np.log(p) - np.log(p).mean(axis=-1, keepdims=True) + 1 / p.shape[-1]
-    return calibrated(y, z, w, penalty, size)
+    return calibrated(y, z, w, neighbor_weight, size)
 
 
 def calibration_case(**settings):
@@ -195,7 +195,7 @@ CASES = {
         sl.GeneralizedCrossEntropyLoss, {"q": 0.2}, lambda p: (1 - p**0.2) / 0.2
     ),
     "nacl": calibration_case(),
-    "nacl-5": calibration_case(penalty=1.0, size=5),
+    "nacl-5": calibration_case(neighbor_weight=1.0, size=5),
     "distance-penalty": Case(
         sl.DistancePenaltyCrossEntropyLoss,
         distance_penalty,

@@ -127,11 +127,11 @@ def ms_ssim(y, p, w, window=11, sigma=1.5):
     return 1 - similarity
 
 
-def structure(oracle, form, flippable=True, **settings):
+def structure(oracle, loss, flippable=True, **settings):
     return Case(
-        sl.StructuralSimilarityLoss,
+        loss,
         partial(oracle, **settings),
-        {"form": form, **settings},
+        settings,
         permutable=False,
         flippable=flippable,
     )
@@ -173,10 +173,12 @@ CASES = {
         flippable=False,
         least=None,
     ),
-    "structure-correlation": structure(correlation, "correlation"),
-    "structure-correlation-3": structure(correlation, "correlation", window=3, sigma=2.0, beta=0.3),
-    "structure-ssim": structure(ssim, "ssim"),
-    "structure-ssim-5": structure(ssim, "ssim", window=5, sigma=1.0),
+    "structure-correlation": structure(correlation, sl.StructuralSimilarityLoss),
+    "structure-correlation-3": structure(
+        correlation, sl.StructuralSimilarityLoss, window=3, sigma=2.0, beta=0.3
+    ),
+    "structure-ssim": structure(ssim, sl.SSIMLoss),
+    "structure-ssim-5": structure(ssim, sl.SSIMLoss, window=5, sigma=1.0),
     # An odd last pixel is a block of its own at the next scale; in a mirror it is the first one.
-    "structure-ms-ssim": structure(ms_ssim, "ms-ssim", flippable=False),
+    "structure-ms-ssim": structure(ms_ssim, sl.MultiScaleSSIMLoss, flippable=False),
 }

@@ -238,7 +238,7 @@ BY_HAND = [
     ([1, 1, 0, 0], [1, 0, 0, 0], sl.ModifiedFocalTverskyLoss(0.6, 0.25, False),
      ((0.6 / 2.6) ** 0.75 + 0.4 / 3.4) / 2),
     # Unified, λ = 0.9: the halves above (one of two missed by 3/4)
-    ([1, 1, 0, 0], [1, 0.25, 0, 0], sl.UnifiedFocalLoss(weight=0.9),
+    ([1, 1, 0, 0], [1, 0.25, 0, 0], sl.UnifiedFocalLoss(focal_weight=0.9),
      0.9 * 0.6 * 0.75**0.5 * LOG4 / 4
      + 0.1 * ((0.45 / 2.7) ** 0.5 + (0.3 / 3.3) ** 0.5) / 2),
 ]  # fmt: skip
@@ -311,7 +311,7 @@ def test_unified_is_its_halves(pair, weight, symmetric):
     pixels = in_float64(sl.ModifiedFocalLoss, **settings)
     regions = in_float64(sl.ModifiedFocalTverskyLoss, **settings)
     want = float((weight * pixels + (1 - weight) * regions)(*pair))
-    got = in_float64(sl.UnifiedFocalLoss, weight=weight, **settings)(*pair)
+    got = in_float64(sl.UnifiedFocalLoss, focal_weight=weight, **settings)(*pair)
     assert float(got) == pytest.approx(want, rel=1e-14)
 
 
@@ -368,7 +368,7 @@ def test_unified_is_between_its_halves(gamma, weight, seed):
         float(loss(gamma=gamma)(y, p))
         for loss in (sl.ModifiedFocalLoss, sl.ModifiedFocalTverskyLoss)
     )
-    value = float(sl.UnifiedFocalLoss(gamma=gamma, weight=weight)(y, p))
+    value = float(sl.UnifiedFocalLoss(gamma=gamma, focal_weight=weight)(y, p))
     assert low - 1e-6 <= value <= high + 1e-6
 
 
@@ -387,12 +387,16 @@ def test_rarer_classes_weigh_more_in_the_exponential_logarithmic_loss(seed, p_tr
 @pytest.mark.parametrize(
     ("loss", "settings", "message"),
     [
-        (sl.ComboLoss, {"alpha": 1.5}, "`alpha` must be .* at most 1.* Received: 1.5"),
+        (
+            sl.ComboLoss,
+            {"cross_entropy_weight": 2},
+            "`cross_entropy_weight` must be .* at most 1.* Received: 2",
+        ),
         (sl.ComboLoss, {"beta": 2}, "`beta` must be .* at most 1.* Received: 2"),
         (sl.ModifiedFocalLoss, {"gamma": 2.0}, "`gamma` must be .* at most 1.* Received: 2"),
         (sl.ModifiedFocalTverskyLoss, {"gamma": 0}, "`gamma` must be .* greater than 0"),
         (sl.ModifiedFocalTverskyLoss, {"gamma": 1, "symmetric": False}, "`gamma` .* less than 1"),
-        (sl.UnifiedFocalLoss, {"weight": 1.1}, "`weight` must be .* Received: 1.1"),
+        (sl.UnifiedFocalLoss, {"focal_weight": 1.1}, "`focal_weight` must be .* Received: 1.1"),
         (sl.UnifiedFocalLoss, {"delta": -0.1}, "`delta` must be .* Received: -0.1"),
         (sl.UnifiedFocalLoss, {"symmetric": 1}, "`symmetric` must be .* Received: 1"),
         (sl.ExponentialLogarithmicLoss, {"gamma_dice": 0}, "`gamma_dice` must .* greater than 0"),

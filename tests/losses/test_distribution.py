@@ -183,7 +183,7 @@ CROSS_ENTROPIES = [
     (sl.PolyLoss, {"epsilon": 0.0}),
     (sl.TopKCrossEntropyLoss, {"k": 1.0}),
     (sl.GeneralizedCrossEntropyLoss, {"q": 1e-9}),
-    (sl.NeighborAwareCalibrationLoss, {"penalty": 0.0}),
+    (sl.NeighborAwareCalibrationLoss, {"neighbor_weight": 0.0}),
 ]
 
 
@@ -396,7 +396,7 @@ def test_calibration_by_hand(labels, three, five):
     z = np.zeros((1, 1, 4, 2))
     z[..., 1] = 1
     for size, shares in ((3, three), (5, five)):
-        loss = in_float64(sl.NeighborAwareCalibrationLoss, penalty=2.0, size=size)
+        loss = in_float64(sl.NeighborAwareCalibrationLoss, neighbor_weight=2.0, size=size)
         cross_entropy = in_float64(sl.CategoricalCrossEntropyLoss)
         flat = float(loss(labels, 0 * z)) - float(cross_entropy(labels, 0 * z))
         assert flat == pytest.approx(2 * 1 / 2, rel=1e-12)
@@ -409,9 +409,9 @@ def test_calibration_is_on_all_of_the_logits(spatial, rng):
     """Also on what softmax does not see: the oracle of the contract's tests has only p."""
     y = np.eye(3)[rng.integers(0, 3, spatial)]
     z, w = rng.normal(size=y.shape) * 2 + 1.5, rng.random(spatial)
-    loss = in_float64(sl.NeighborAwareCalibrationLoss, penalty=0.7)
+    loss = in_float64(sl.NeighborAwareCalibrationLoss, neighbor_weight=0.7)
     got = float(loss(y[None], z[None], w[None]))
-    assert got == pytest.approx(calibrated(y, z, w, penalty=0.7, size=3), rel=1e-12)
+    assert got == pytest.approx(calibrated(y, z, w, neighbor_weight=0.7, size=3), rel=1e-12)
     assert float(loss(y[None], z[None] + 5, w[None])) > got + 1
 
 

@@ -95,7 +95,7 @@ def test_a_weight_map_of_mean_two_doubles_the_contour_loss(rng):
 
 def correlation(**options):
     """A window that weighs all its pixels the same."""
-    return sl.StructuralSimilarityLoss("correlation", 3, 1e6, dtype="float64", **options)
+    return sl.StructuralSimilarityLoss(3, 1e6, dtype="float64", **options)
 
 
 def test_correlation_by_hand():
@@ -147,8 +147,15 @@ def test_correlation_per_batch_has_one_largest_error(rng):
 C1, C2 = 0.01**2, 0.03**2
 
 
+FORMS = {
+    "correlation": sl.StructuralSimilarityLoss,
+    "ssim": sl.SSIMLoss,
+    "ms-ssim": sl.MultiScaleSSIMLoss,
+}
+
+
 def similarity(form, **options):
-    return sl.StructuralSimilarityLoss(form, dtype="float64", **options)
+    return FORMS[form](dtype="float64", **options)
 
 
 # Truth, prediction, 1 - SSIM by hand, with a window that weighs all its pixels the same.
@@ -196,7 +203,7 @@ def test_ssim_equals_tensorflow_where_windows_are_whole(rng):
     y, p = rng.random((2, 1, 24, 20, 1))
     y = y.round()
     want = 1 - float(tf.image.ssim(tf.constant(y, "float32"), tf.constant(p, "float32"), 1.0)[0])
-    got = float(sl.StructuralSimilarityLoss("ssim")(y, p, interior((24, 20), 5)))
+    got = float(sl.SSIMLoss()(y, p, interior((24, 20), 5)))
     assert got == pytest.approx(want, rel=1e-5)
 
 
@@ -226,7 +233,7 @@ def test_ms_ssim_is_near_that_of_tensorflow_on_a_large_picture(rng):
     y = (np.hypot(*(np.indices((512, 512)) - 255.5)) % 60 < 30).astype("float32")
     p = np.clip(0.8 * y + 0.1 + 0.05 * noise, 0, 1).astype("float32")
     want = 1 - float(tf.image.ssim_multiscale(y[None, ..., None], p[None, ..., None], 1.0)[0])
-    got = value(sl.StructuralSimilarityLoss("ms-ssim"), y, p)
+    got = value(sl.MultiScaleSSIMLoss(), y, p)
     assert got == pytest.approx(want, rel=0.03) and want > 0.02
 
 
@@ -236,7 +243,7 @@ def test_similarity_is_symmetric_and_exact_near_the_truth(form, rng):
     loss = similarity(form)
     assert value(loss, y, p) == pytest.approx(value(loss, p, y), rel=1e-12)
     near = np.clip(y + 1e-3 * (p - 0.5), 0, 1)
-    single = value(sl.StructuralSimilarityLoss(form), y, near.astype("float32"))
+    single = value(FORMS[form](), y, near.astype("float32"))
     double = value(loss, y, near.astype("float32"))
     assert single == pytest.approx(double, rel=2e-3)  # y is rounded by 6e-8 of about 5e-4
     assert 0 < double < 1e-4
@@ -274,7 +281,6 @@ def test_background_and_class_weights(form, rng):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"form": "psnr"}, "`form` must be one of"),
         ({"window": 4}, "`window` must be an odd whole number, at least 1. Received: 4"),
         ({"window": 3.0}, "`window` must be an odd"),
         ({"window": -3}, "`window` must be an odd"),

@@ -1,0 +1,49 @@
+"""Arithmetic with a limit where the plain operation has none, in the dtype of its arguments.
+
+Keras's own `divide_no_nan`, `mean` and `maximum(x, 0.0)` compute in float32 on PyTorch, whatever
+comes in; a `where` behind a power or a root leaves its gradient NaN. NaN stays NaN in all of these.
+"""
+
+from keras import ops
+
+
+def ratio(numerator, denominator):
+    """`numerator / denominator`, and 0 (with gradient 0) where the denominator is 0."""
+    nothing = denominator == 0
+    safe = ops.where(nothing, ops.ones_like(denominator), denominator)
+    quotient = numerator / safe
+    return ops.where(ops.broadcast_to(nothing, ops.shape(quotient)), 0 * quotient, quotient)
+
+
+def mean(x, axis=-1, keepdims=False):
+    """The mean over one axis of known size."""
+    return ops.sum(x, axis=axis, keepdims=keepdims) / x.shape[axis]
+
+
+def power(x, exponent):
+    """`x ** exponent` for x >= 0, with gradient 0 at x = 0, where exponents below 1 have none.
+
+    The zero is replaced *before* the power: behind a `where` alone, its gradient would be NaN. What
+    is so small that a second derivative would overflow counts as 0.
+    """
+    nothing = x <= _tiny(x)
+    safe = ops.where(nothing, ops.ones_like(x), x)
+    return ops.where(nothing, ops.zeros_like(x), ops.power(safe, exponent))
+
+
+def _tiny(x):
+    return 1e-150 if "64" in str(x.dtype) else 1e-18
+
+
+def root(x, least=0.0):
+    """The square root for x >= 0, with slope 0 instead of an infinite one at 0.
+
+    What is at most `least` counts as 0: where x is a difference, and could be rounding.
+    """
+    nothing = x <= least
+    return ops.where(nothing, ops.zeros_like(x), ops.sqrt(ops.where(nothing, ops.ones_like(x), x)))
+
+
+def nan_of(x):
+    """0, and NaN where x is NaN: for what is compared, and would lose it."""
+    return 0 * ops.stop_gradient(x)
