@@ -5,12 +5,12 @@ Made by seed, at once: `synthetic/cells`, `synthetic/tumours`, `synthetic/street
 the repository for what they are. Your own images: `load_folder(path, split)`.
 """
 
+from segloss_ref.checks import check_choice, check_seed, check_whole
 from segloss_ref.datasets import public, synthetic
 from segloss_ref.datasets.base import (
     SPLITS,
     Card,
     SegmentationData,
-    checked_count,
     checked_split,
 )
 from segloss_ref.datasets.folder import load_folder
@@ -59,11 +59,11 @@ def load(name, split, *, size=None, limit=None, seed=0, **options):
         >>> data.images.shape, data.masks.shape, data.class_names
         ((8, 96, 96, 1), (8, 96, 96), ('background', 'cell'))
     """
-    if name not in _LOADERS:
-        raise ValueError(f"`name` must be one of {', '.join(NAMES)}. Received: {name!r}")
+    check_choice("name", name, NAMES)
     checked_split(split)
     if limit is not None:
-        checked_count("limit", limit, least=1)
+        check_whole("limit", limit, at_least=1)
+    check_seed("seed", seed)
     allowed = synthetic.options_of(name)
     if unknown := sorted({*options} - {*allowed}):
         raise TypeError(

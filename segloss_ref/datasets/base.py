@@ -1,13 +1,15 @@
 """What every data set comes as: images, masks, and a card that says what they are.
 
-And what those that are read from files share: how they are split, and how they are resized.
+And what those that are read from files share: how they are split, and the packages they need.
 """
 
 import hashlib
+import importlib
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
+
+from segloss_ref.checks import VOID, check_choice, check_labels, check_whole
 
 SPLITS = ("train", "validation", "test")
 
@@ -22,8 +24,9 @@ class Card:
         terms: Who may use the data, and for what.
         citation: The works to cite, one a line.
         address: Where the data come from.
-        ignore_class: The value in `masks` that is no class: its pixels belong in no loss and in no
-            score. `None` where every pixel has a class.
+        ignore_class: The value in `masks` that is no class, or several such values: their pixels
+            belong in no loss and in no score. `None` where every pixel has a class. Besides, -1
+            always is such a value.
         notes: How the data are read and split, and what was measured on them; Markdown.
     """
 
@@ -32,23 +35,29 @@ class Card:
     terms: str
     citation: str
     address: str
-    ignore_class: int | None = None
+    ignore_class: int | tuple[int, ...] | None = None
     notes: str = ""
+
+    def __post_init__(self):
+        check_labels("ignore_class", self.ignore_class)
 
 
 @dataclass(frozen=True, eq=False)  # Arrays have no single truth value to compare by.
 class SegmentationData:
-    """Images and their masks.
+    """Images, or volumes, and their masks.
 
     Args:
-        images: float32 in [0, 1], `(n, height, width, channels)`.
-        masks: int32 class maps, `(n, height, width)`: indices into `class_names`, or
-            `card.ignore_class`.
-        instances: int32 `(n, height, width)`, 0 outside objects and 1, 2, 3, ... on the objects of
-            an image; or `None` where objects are not told apart.
+        images: float32 in [0, 1], `(n, height, width, channels)`, or
+            `(n, depth, height, width, channels)`.
+        masks: int32 class maps, as `images` without channels: indices into `class_names`, or
+            `card.ignore_class`, or -1 on pixels that are out of the picture.
+        instances: int32 as `masks`, 0 outside objects and 1, 2, 3, ... on the objects of an image,
+            -1 on pixels that are out of the picture; or `None` where objects are not told apart.
         class_names: The name of each class, by index.
         names: The name of each image.
         card: What the data are.
+        background: The class that is no thing to be found, by index, whatever its name; or `None`
+            where all classes count alike. Means of scores over classes leave it out.
 
     Raises:
         ValueError: If shapes, types or values are not as above.
@@ -60,12 +69,13 @@ class SegmentationData:
     class_names: tuple[str, ...]
     names: tuple[str, ...]
     card: Card
+    background: int | None = None
 
     def __post_init__(self):
-        if self.images.ndim != 4 or self.images.dtype != np.float32:
+        if self.images.ndim not in (4, 5) or self.images.dtype != np.float32:
             raise ValueError(
-                "`images` must be float32 (n, height, width, channels). "
-                f"Received: {_describe(self.images)}"
+                "`images` must be float32 (n, height, width, channels), or (n, depth, height, "
+                f"width, channels). Received: {_describe(self.images)}"
             )
         if self.images.size and not (self.images.min() >= 0 and self.images.max() <= 1):
             raise ValueError(
@@ -75,9 +85,9 @@ class SegmentationData:
             array = getattr(self, field)
             if array is None and field == "instances":
                 continue
-            if array.shape != self.images.shape[:3] or array.dtype != np.int32:
+            if array.shape != self.images.shape[:-1] or array.dtype != np.int32:
                 raise ValueError(
-                    f"`{field}` must be int32 {self.images.shape[:3]}, as the images are "
+                    f"`{field}` must be int32 {self.images.shape[:-1]}, as the images are "
                     f"{self.images.shape}. Received: {_describe(array)}"
                 )
         if len(self.names) != len(self.images):
@@ -85,12 +95,20 @@ class SegmentationData:
                 f"`names` must name each of the {len(self.images)} images. "
                 f"Received: {len(self.names)} names"
             )
-        allowed = {*range(len(self.class_names)), self.card.ignore_class}
+        ignored = check_labels("ignore_class", self.card.ignore_class)
+        allowed = {*range(len(self.class_names)), *ignored, VOID}
         if not allowed.issuperset(values := np.unique(self.masks).tolist()):
             raise ValueError(
-                f"`masks` must hold indices of {self.class_names} or `card.ignore_class` "
-                f"({self.card.ignore_class}). Received the values: {values}"
+                f"`masks` must hold indices of {self.class_names}, `card.ignore_class` "
+                f"({self.card.ignore_class}), or {VOID}. Received the values: {values}"
             )
+        if self.instances is not None and self.instances.size and self.instances.min() < VOID:
+            raise ValueError(
+                f"`instances` must hold 0, 1, 2, ..., or {VOID}. Received: {self.instances.min()}"
+            )
+        if self.background is not None:
+            last = len(self.class_names) - 1
+            check_whole("background", self.background, at_least=0, at_most=last)
 
     def __len__(self):
         return len(self.images)
@@ -102,24 +120,26 @@ def _describe(array):
 
 def checked_split(split):
     """Returns `split` if it is one of `SPLITS`."""
-    if split not in SPLITS:
-        raise ValueError(f"`split` must be one of {', '.join(SPLITS)}. Received: {split!r}")
-    return split
+    return check_choice("split", split, SPLITS)
 
 
-def checked_count(name, value, *, least):
-    """Returns `value` if it is a whole number of at least `least`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` must be a whole number >= {least}. Received: {value!r}")
-    return int(value)
+def spatial_shape(size, dims=2):
+    """A side, or one for each of `dims` axes, in pixels, as a tuple."""
+    sides = tuple(size) if isinstance(size, tuple | list) else (size,) * dims
+    if len(sides) != dims:
+        axes = "(height, width)" if dims == 2 else "(depth, height, width)"
+        raise ValueError(f"`size` must be a side or {axes}, in pixels. Received: {size!r}")
+    return tuple(check_whole("size", side, at_least=1) for side in sides)
 
 
-def height_and_width(size):
-    """A side, or a pair `(height, width)`, in pixels, as a pair."""
-    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(pair) != 2:
-        raise ValueError(f"`size` must be a side or (height, width), in pixels. Received: {size!r}")
-    return tuple(checked_count("size", side, least=1) for side in pair)
+def needed(module):
+    """A module that reads data; where it is missing, an error that says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'Reading these data needs {error.name}: pip install "segloss_ref[data]"'
+        ) from error
 
 
 def position(name):
@@ -131,26 +151,3 @@ def split_by_share(name, shares):
     """The split whose interval of [0, 1) holds the name; `shares` are their lengths, in order."""
     ends = np.cumsum(list(shares.values()))
     return list(shares)[np.searchsorted(ends, position(name), side="right")]
-
-
-def resized(image, mask, instances, shape):
-    """One image and its labels at another `(height, width)`; `shape=None` leaves them as is."""
-    if shape is None or shape == mask.shape:
-        return image, mask, instances
-    from skimage import transform
-
-    image = transform.resize(image, shape, anti_aliasing=True)
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, mask.shape)
-    )
-    nearest = np.ix_(rows, columns)
-    if instances is not None:
-        instances = renumbered(instances[nearest])
-    return image, mask[nearest], instances
-
-
-def renumbered(instances):
-    """The labels 1, 2, 3, ... again, in the same order, where a number is missing."""
-    present = np.bincount(instances.ravel()) > 0
-    present[0] = False
-    return np.cumsum(present)[instances].astype(np.int32)

@@ -2,80 +2,74 @@
 
 Nothing is guessed from one file: what the values of the masks mean is decided on all masks of the
 folder, so that it is the same for every split and every `limit`. What could be read in two ways is
-refused.
+refused. `files` finds what belongs together, `decoding` reads a file.
 """
 
-import csv
-import hashlib
-import io
-import unicodedata
-from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from segloss_ref.datasets.base import (
-    SPLITS,
-    Card,
-    SegmentationData,
-    checked_count,
-    checked_split,
-    height_and_width,
-    position,
-    renumbered,
-    resized,
-    split_by_share,
+from segloss_ref.checks import VOID, check_seed, check_whole
+from segloss_ref.datasets.base import Card, SegmentationData, checked_split, spatial_shape
+from segloss_ref.datasets.decoding import COLOURS, IMAGES, INSTANCES, MASKS, affine_of, read
+from segloss_ref.datasets.files import (
+    classes_of,
+    colours_of,
+    fingerprint,
+    listed,
+    samples_of,
+    signature,
+    stamp,
+    told,
 )
+from segloss_ref.datasets.resizing import labels_in, renumbered, resized, shrunk
 
-_PARTS = ("images", "masks", "instances")
-_SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+__all__ = ["fingerprint", "load_folder", "stamp"]
+
 _BINARY = ("background", "foreground")
 _WHITE = 255
-
-# What a file may be, as `_open_png` and `_open_tiff` call it.
-_IMAGES = ("8-bit grey", "16-bit grey", "8-bit RGB", "16-bit RGB")
-_INSTANCES = ("8-bit grey", "16-bit grey", *(f"{bits}-bit palette" for bits in (1, 2, 4, 8)))
-# A PNG of 2 or 4 bits of grey is not among them: such greys stand for shares of white, so that
-# 1 of 15 is 17 of 255, and readers differ in which of the two they give.
-_MASKS = ("1-bit grey", *_INSTANCES)
-
-
-class Sample(NamedTuple):
-    """The files of one image; `mask` or `instances` may be `None`, but not both."""
-
-    name: str
-    split: str
-    image: Path
-    mask: Path | None
-    instances: Path | None
+_UNKNOWN = -2  # a colour that is in no table
+_MANY = 2**16  # files whose values are remembered
+_PLACE = 0.01  # of a voxel: by so much may labels lie beside their image
 
 
 def load_folder(path, split, *, size=None, limit=None, seed=0):
     """Returns one split of a folder of your own.
 
     The folder holds `images/` and `masks/`: PNG or TIFF files that belong together by their names
-    without the suffix, such as `images/a.tif` and `masks/a.png`. Hidden files and `Thumbs.db` are
-    passed over; any other kind of file, and a folder in these folders, is an error, so that no
-    image is left out unnoticed.
+    without the suffix, such as `images/a.tif` and `masks/a.png`; images may be JPEG, too. The name
+    of a mask may end in what tools add: `a_mask`, `a_label`, `a_cp_masks`, `a_seg`, `a_gt`, with
+    `_` or `-`. Hidden files and `Thumbs.db` are passed over; any other kind of file, and a folder
+    in these folders, is an error, so that no image is left out unnoticed.
 
     **Images** are grey or RGB, all alike, of 8 or 16 bits. They are divided by 255 or 65535, the
     range of their type and not of their content: so a brightness means the same in every image.
-    Images of a 12-bit camera in 16-bit files thus end at 0.0625 and are dark; multiply them by 16
-    first. Alpha is refused, as there is no telling what a transparent pixel shows.
+    Images of a 12-bit camera in 16-bit files thus end at 0.0625 and are dark, unless the file says
+    how many bits are significant (sBIT of a PNG, OME-XML of a TIFF). The orientation that a camera
+    writes is followed, in masks as well. The numbers stay as they are where a file has a gamma or a
+    colour profile: these say how a screen is to show them. Alpha, palettes, CMYK, animations, and
+    what else has no single reading, are refused by name.
 
     **Masks** hold class numbers: 0, 1, 2, ... They may also be black and white, 0 and 255, in all
-    files of the folder; 255 then is class 1. The colours of a palette are passed over: its indices
-    are the classes. A TIFF with 0 as white, which tifffile makes of a boolean array, is refused, as
-    its readers differ in what is 1: save `mask.astype("uint8")`.
+    files of the folder; 255 then is class 1. -1, which signed files can hold, always is a pixel
+    out of the picture. The colours of a palette are passed over: its indices are the classes. A
+    TIFF with 0 as white, which tifffile makes of a boolean array, is refused, as its readers differ
+    in what is 1: save `mask.astype("uint8")`. With an optional table `colors.csv`, headed
+    `red,green,blue,class`, masks are RGB files of just these colours; `class` is a name, a number,
+    or `ignore`.
 
     **Instances** are in an optional folder `instances/`: 0 outside objects, and a number of its own
-    for each object of an image, in 8 or 16 bits. If there is no `masks/`, masks are
+    for each object of an image, in up to 32 bits. If there is no `masks/`, masks are
     `instances > 0`.
 
+    **Volumes** are NIfTI files, `.nii` or `.nii.gz`, for images and labels. Their axes are turned
+    to depth (from foot to head), height (from back to front) and width (from left to right), and
+    each is scaled by its lowest and its highest number, as the numbers of a scanner have no range.
+    The card's notes have the sizes of the voxels.
+
     **Classes** are named by an optional `classes.txt`: line 1 is the name of class 0, line 2 of
-    class 1, and so on. The value 255, if it is no class, then marks pixels to ignore, and
+    class 1, and so on. Class 0 is the background, whatever its name; a `!` before it, as in `!sky`,
+    makes it a class like the others. The value 255, if it is no class, marks pixels to ignore, and
     `card.ignore_class` is 255 if any mask of the folder holds it. But with two classes of which
     the second is nowhere, 255 is the second class: masks are black and white. Without
     `classes.txt`, the classes are `background` and `foreground`.
@@ -83,14 +77,18 @@ def load_folder(path, split, *, size=None, limit=None, seed=0):
     **Splits** come from an optional `split.csv` with the header `name,split` and a row for every
     image, by its name without the suffix. Without it, the hash of its name alone decides for each
     image: into `train` with a chance of 60 %, `validation` 20 %, `test` 20 %. So no image changes
-    sides when others come or go. But images of one patient, slide or film are then on all sides:
-    write `split.csv` if there are such.
+    sides when others come or go. Only where this leaves a split empty, as it may in a small
+    folder, images are split by the order of their hashes: the last fifth, but at least one, is for
+    testing, as many before them for validation. Images of one patient, slide or film are then on
+    all sides: write `split.csv` if there are such.
 
     Args:
         path: The folder.
         split: `"train"`, `"validation"` or `"test"`.
-        size: The side of the images in pixels, or `(height, width)`. `None`: as they are, which
-            takes images of one size. See `load` for how images and labels are resized.
+        size: The side of the images in pixels, or `(height, width)`; of volumes, `(depth, height,
+            width)`. `None`: as they are, which takes images of one size. See `load` for how images
+            and labels are resized; sides of more than 1024 pixels are made shorter by exact means
+            over areas.
         limit: At most this many images: the first ones in the order of the hashes of their names.
             Of the others only the masks are read. `None`: all of the split.
         seed: No effect, as for the public data of `load`.
@@ -120,270 +118,186 @@ def load_folder(path, split, *, size=None, limit=None, seed=0):
     """
     checked_split(split)
     if limit is not None:
-        checked_count("limit", limit, least=1)
-    checked_count("seed", seed, least=0)
-    shape = None if size is None else height_and_width(size)
+        check_whole("limit", limit, at_least=1)
+    check_seed("seed", seed)
     folder = Path(path)
-    samples = _samples(folder)
-    names = _class_names(folder / "classes.txt", has_masks=samples[0].mask is not None)
+    samples = samples_of(folder)
+    dims = 3 if samples[0].image.name.lower().endswith((".nii", ".nii.gz")) else 2
+    shape = None if size is None else spatial_shape(size, dims)
+    names, background = classes_of(folder, has_masks=samples[0].mask is not None)
+    colours = colours_of(folder, names or _BINARY)
 
     chosen = [sample for sample in samples if sample.split == split][:limit]
-    (images, masks, instances), values = _read_all(chosen, shape)
+    images, masks, instances, values, spacings = _read_all(chosen, shape, colours)
     for sample in samples:
         if sample.mask is not None and sample.mask not in values:
-            values[sample.mask] = _values(_read(sample.mask, _MASKS))
+            values[sample.mask] = _values_of(sample.mask, colours)
     is_white_one, ignore_class = _meaning_of_white(values, names, folder)
+    if is_white_one:
+        masks = np.where(masks == VOID, VOID, masks == _WHITE)
+    if instances is not None and ignore_class is not None:
+        instances[masks == ignore_class] = VOID
     return SegmentationData(
-        images=np.stack(images),
-        masks=(np.stack(masks) == _WHITE if is_white_one else np.stack(masks)).astype(np.int32),
-        instances=None if instances[0] is None else np.stack(instances),
+        images=images,
+        masks=masks.astype(np.int32, copy=False),
+        instances=instances,
         class_names=names or _BINARY,
         names=tuple(sample.name for sample in chosen),
-        card=_card(folder, samples, names or _BINARY, ignore_class),
+        card=_card(folder, samples, names or _BINARY, ignore_class, spacings),
+        background=background,
     )
 
 
-def fingerprint(path):
-    """Returns a SHA-256 of all that `load_folder` reads, for the record of an experiment.
-
-    It is that of the lines which `sha256sum` writes for these files, sorted by their paths in the
-    folder: `images/`, `masks/`, `instances/`, `classes.txt` and `split.csv`. Other files do not
-    count.
-
-    Args:
-        path: The folder.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        ValueError: If there is a file that does not belong there, or two of one name.
-        FileNotFoundError: If there is no such folder, or no image or mask in it.
-
-    Example:
-        >>> fingerprint("no/such/folder")
-        Traceback (most recent call last):
-        FileNotFoundError: There is no folder /.../no/such/folder.
-    """
-    folder = Path(path)
-    files = [file for part in _files(folder).values() for file in part.values()]
-    files += [f for f in (folder / "classes.txt", folder / "split.csv") if f.is_file()]
-    total = hashlib.sha256()
-    for name, file in sorted((_name(f.relative_to(folder).as_posix()), f) for f in files):
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{digest}  {name}\n".encode())
-    return total.hexdigest()
+# From samples to images (n, *spatial, channels) in [0, 1], masks, and instances
 
 
-# From a folder to samples
-
-
-def _samples(folder):
-    """All samples, in the order of the hashes of their names."""
-    images, masks, instances = _files(folder).values()
-    for partners in filter(None, (masks, instances)):
-        _check_partners(images, partners)
-    split_of = _splits(folder / "split.csv", images)
-    return [
-        Sample(name, split_of[name], images[name], masks.get(name), instances.get(name))
-        for name in sorted(images, key=position)
-    ]
-
-
-def _files(folder):
-    """The files of each of `_PARTS`, by name."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder.absolute()}.")
-    files = {part: _image_files(folder / part) for part in _PARTS}
-    if not files["images"]:
-        raise FileNotFoundError(
-            f"There are no images in {folder / 'images'}: put PNG or TIFF files there."
-        )
-    if not (files["masks"] or files["instances"]):
-        raise FileNotFoundError(
-            f"There are no masks in {folder / 'masks'}, and none in {folder / 'instances'}: one of "
-            "them must hold a PNG or TIFF file for each image, called as the image is."
-        )
-    return files
-
-
-def _image_files(folder):
-    files = {}
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if file.name.startswith(".") or file.name.lower() in ("thumbs.db", "desktop.ini"):
-            continue
-        if file.suffix.lower() not in (".png", ".tif", ".tiff") or not file.is_file():
-            raise ValueError(
-                f"{file} is no .png, .tif or .tiff file. Convert it, or move it out of {folder}."
-            )
-        other = files.setdefault(_name(file.stem), file)
-        if other is not file:
-            raise ValueError(
-                f"{other} and {file} have one name, {_name(file.stem)!r}: which belongs to the "
-                "other files of that name? Rename or remove one."
-            )
-    return files
-
-
-def _name(text):
-    """A name in composed form: macOS may write é as e and an accent, where others write one."""
-    return unicodedata.normalize("NFC", text)
-
-
-def _check_partners(images, partners):
-    for files, others in ((partners, images), (images, partners)):
-        for name, file in files.items():
-            if name not in others:
-                there = next(iter(others.values())).parent
-                raise ValueError(
-                    f"{file} has no file of its name in {there}. Add {there / name}.png (or .tif), "
-                    f"or remove {file.name}. The suffix is not part of the name."
-                )
-
-
-def _splits(table, images):
-    """The split of each name."""
-    if table.is_file():
-        split_of, advice = _read_splits(table, images), f"Give it rows in {table}."
-    else:
-        split_of = {name: split_by_share(name, _SHARES) for name in images}
-        advice = f"Write {table} with the header name,split and a row for every image."
-    counts = _counts(split_of.values())
-    if 0 in counts.values():
-        empty = next(split for split, count in counts.items() if count == 0)
-        raise ValueError(
-            f"{table.parent} has no image for the split {empty!r}: of {len(images)} images there "
-            f"are {_told(counts)}. {advice}"
-        )
-    return split_of
-
-
-def _counts(splits):
-    counts = Counter(splits)
-    return {split: counts[split] for split in SPLITS}
-
-
-def _told(counts):
-    return ", ".join(f"{count} for {split}" for split, count in counts.items())
-
-
-def _read_splits(table, images):
-    rows = csv.DictReader(io.StringIO(_text(table)))
-    if rows.fieldnames != ["name", "split"]:
-        raise ValueError(
-            f"{table} must begin with the line name,split. Received: {rows.fieldnames}"
-        )
-    split_of = {}
-    for row in rows:
-        name, split, where = _name(row["name"]), row["split"], f"{table}, line {rows.line_num}:"
-        if name not in images:
-            raise ValueError(
-                f"{where} there is no image called {name!r}. Names are those of the files, "
-                "without the suffix."
-            )
-        if split not in SPLITS:
-            raise ValueError(
-                f"{where} split must be one of {', '.join(SPLITS)}. Received: {split!r}"
-            )
-        if name in split_of:
-            raise ValueError(f"{where} {name!r} has a row already. Remove one of the two.")
-        split_of[name] = split
-    if missing := images.keys() - split_of:
-        name = min(missing)
-        raise ValueError(f"{table} has no row for {images[name]}. Add {name},train or the like.")
-    return split_of
-
-
-def _class_names(file, *, has_masks):
-    """The lines of `classes.txt`, or `None`."""
-    if not file.is_file():
-        return None
-    names = tuple(line.strip() for line in _text(file).rstrip().splitlines())
-    if len(names) < 2 or "" in names or len(set(names)) < len(names):
-        raise ValueError(
-            f"{file} must name two classes or more, one a line, each once and none empty: line 1 "
-            f"is the name of class 0. Received: {_listed(names)}"
-        )
-    if len(names) > 2 and not has_masks:
-        raise ValueError(
-            f"{file} must name two classes where there is no {file.parent / 'masks'}: masks are "
-            f"instances > 0. Received: {_listed(names)}"
-        )
-    return names
-
-
-def _text(file):
-    try:
-        return file.read_text(encoding="utf-8-sig")  # Windows begins such files with a mark.
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error}). Save it as UTF-8 text.") from error
-
-
-# From samples to an image (height, width, channels) in [0, 1], a mask, and instances
-
-
-def _read_all(samples, shape):
-    """The images, masks and instances of the samples, and the values of each mask by its file."""
-    triples, values, first = [], {}, None
+def _read_all(samples, shape, colours):
+    """Images, masks, instances, the values of each mask by its file, and the sizes of voxels."""
+    triples, values, spacings, first = [], {}, [], None
     for sample in samples:  # One at a time, so that no more than one is held at its full size.
-        image, mask, instances = _read_sample(sample)
-        first = first or (sample.image, image.shape)
-        _check_alike(*first, sample.image, image.shape, resize=shape is not None)
-        values[sample.mask or sample.instances] = _values(mask)
+        pixels, mask, instances, picture = _read_sample(sample, colours)
+        first = first or (sample.image, pixels.shape)
+        _check_alike(*first, sample.image, pixels.shape, resize=shape is not None)
+        file = sample.mask or sample.instances
+        values[file] = _remember(file, colours, labels_in(mask))
+        pixels = pixels if shape is None else shrunk(pixels, shape)
+        image = _scaled(pixels, picture.full, sample.image)
         triples.append(resized(image, mask, instances, shape))
-    return zip(*triples), values
+        spacings.append(picture.spacing)
+    images, masks, instances = zip(*triples)
+    instances = None if instances[0] is None else np.stack([*map(renumbered, instances)])
+    return np.stack(images), np.stack(masks), instances, values, spacings
 
 
-def _read_sample(sample):
-    pixels = _read(sample.image, _IMAGES)
-    image = pixels / np.float32(np.iinfo(pixels.dtype).max)
+def _read_sample(sample, colours):
+    pixels, picture = read(sample.image, IMAGES)
+    dims = len(picture.shape)
     instances = None if sample.instances is None else _read_instances(sample.instances)
-    mask = instances > 0 if sample.mask is None else _read(sample.mask, _MASKS)
+    if sample.mask is None:
+        mask = np.where(instances < 0, VOID, instances > 0)
+    else:
+        mask = _read_mask(sample.mask, colours)
     for file, labels in ((sample.mask, mask), (sample.instances, instances)):
-        if file is not None and labels.shape != image.shape[:2]:
+        if file is not None and labels.shape != pixels.shape[:dims]:
             raise ValueError(
                 f"{file} and its image must have one size. Received: {_size(labels.shape)}, and "
-                f"{sample.image} has {_size(image.shape)}"
+                f"{sample.image} has {_size(pixels.shape[:dims])}"
             )
-    return image.reshape(*image.shape[:2], -1), mask, instances
+        if file is not None:
+            _check_place(file, sample.image, picture)
+    return pixels.reshape(*pixels.shape[:dims], -1), mask, instances, picture
+
+
+def _check_place(file, image, picture):
+    """Volumes that belong together lie in the same place, by what both files say."""
+    if picture.affine is None or not file.name.lower().endswith((".nii", ".nii.gz")):
+        return
+    affine = affine_of(file)
+    if not np.allclose(affine, picture.affine, atol=_PLACE * max(picture.spacing)):
+        raise ValueError(
+            f"{file} and {image} must lie in one place, with voxels of one size. Received the "
+            f"affines {affine.tolist()} and {picture.affine.tolist()}. Resample the labels to the "
+            "image."
+        )
+
+
+def _scaled(pixels, full, file):
+    """Numbers as shares of white; in a volume, between its lowest and its highest number."""
+    if full is not None:
+        return pixels / np.float32(full)
+    low, high = np.float64(pixels.min()), np.float64(pixels.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"{file} must hold finite numbers. Received: {low} to {high}")
+    image = (pixels - low) / (high - low or 1.0)
+    return np.clip(image, 0, 1).astype(np.float32)
+
+
+def _read_mask(file, colours):
+    if colours is None:
+        return _whole_labels(read(file, MASKS)[0], file)
+    pixels = read(file, COLOURS)[0].astype(np.int32)
+    codes = (pixels[..., 0] << 16) | (pixels[..., 1] << 8) | pixels[..., 2]
+    table = np.full(2**24, _UNKNOWN, np.int32)
+    for (red, green, blue), label in colours.items():
+        table[(red << 16) | (green << 8) | blue] = label
+    labels = table[codes]
+    if (unknown := labels == _UNKNOWN).any():
+        found, counts = np.unique(codes[unknown], return_counts=True)
+        told_colours = [(c >> 16, (c >> 8) & 255, c & 255) for c in found[:5].tolist()]
+        raise ValueError(
+            f"{file} has {counts.sum()} pixels of {len(found)} colours that are not in "
+            f"{file.parents[1] / 'colors.csv'}: {listed(told_colours)}. Give each a row there."
+        )
+    return labels
 
 
 def _read_instances(file):
-    instances = _read(file, _INSTANCES)
-    if _values(instances) == [0, _WHITE]:
+    instances = _whole_labels(read(file, INSTANCES)[0], file)
+    if labels_in(instances) == [0, _WHITE]:
         raise ValueError(
             f"{file} holds only 0 and 255, as a black and white mask does; each object must have a "
             "number of its own. skimage.measure.label numbers those that lie apart. If there is "
             "one object, number it 1."
         )
-    return renumbered(instances)
+    return instances
+
+
+def _whole_labels(labels, file):
+    """Labels as integers from -1 to the highest of int32; volumes may hold them as floats."""
+    low, high = labels.min(), labels.max()
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+        raise ValueError(f"{file} must hold whole numbers. Received: {low} to {high}")
+    if low < VOID or high > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"{file} must hold numbers from {VOID} to 2^31 - 1. Received: {low}, {high}"
+        )
+    return labels if labels.dtype in (np.uint8, np.uint16) else labels.astype(np.int32)
+
+
+# What the masks that were read in this process hold. What masks mean is decided on all of them,
+# for every split: this way none is read again for the next one.
+_seen = {}
+
+
+def _values_of(file, colours):
+    found = _seen.get(_key(file, colours))
+    if found is not None:
+        return found
+    return _remember(file, colours, labels_in(_read_mask(file, colours)))
+
+
+def _remember(file, colours, values):
+    if len(_seen) > _MANY:
+        _seen.clear()
+    _seen[_key(file, colours)] = values
+    return values
+
+
+def _key(file, colours):
+    return file.absolute(), signature(file), colours and tuple(colours.items())
 
 
 def _check_alike(file, shape, other, other_shape, *, resize):
-    if shape[2] != other_shape[2]:
+    if len(shape) != len(other_shape):
+        raise ValueError(f"{file} and {other} must both be volumes, or pictures. Move one away.")
+    if shape[-1] != other_shape[-1]:
         kinds = {1: "grey", 3: "RGB"}
         raise ValueError(
-            f"{file} is {kinds[shape[2]]} and {other} is {kinds[other_shape[2]]}. Convert either, "
-            "so that all are alike."
+            f"{file} is {kinds[shape[-1]]} and {other} is {kinds[other_shape[-1]]}. Convert "
+            "either, so that all are alike."
         )
     if not resize and shape != other_shape:
         raise ValueError(
-            f"{file} has {_size(shape)} and {other} {_size(other_shape)}. Images must have one "
-            "size: give `size`, and they are resized to it."
+            f"{file} has {_size(shape[:-1])} and {other} {_size(other_shape[:-1])}. Images must "
+            "have one size: give `size`, and they are resized to it."
         )
 
 
 def _size(shape):
-    return f"{shape[0]} x {shape[1]} pixels (height x width)"
-
-
-def _values(labels):
-    return np.flatnonzero(np.bincount(labels.ravel())).tolist()
-
-
-def _listed(values):
-    return f"{list(values[:10])}{' and more' * (len(values) > 10)}"
+    sides = " x ".join(map(str, shape))
+    if len(shape) == 3:
+        return f"{sides} voxels (depth x height x width)"
+    return f"{sides} pixels (height x width)"
 
 
 # What masks and classes mean, decided on all masks at once
@@ -404,7 +318,7 @@ def _meaning_of_white(values, names, folder):
 
     for file, found in values.items():
         is_mixed = names is None and {1, _WHITE}.issubset(found)
-        if is_mixed or not {*range(count), *([_WHITE] * bool(whites))}.issuperset(found):
+        if is_mixed or not {VOID, *range(count), *([_WHITE] * bool(whites))}.issuperset(found):
             raise ValueError(_unexpected(file, found, names, folder))
     if names is None and whites and ones:
         raise ValueError(
@@ -417,7 +331,12 @@ def _meaning_of_white(values, names, folder):
 
 def _unexpected(file, found, names, folder):
     table = folder / "classes.txt"
-    came = f"{file} holds the values {_listed(found)}."
+    came = f"{file} holds the values {listed(found)}."
+    if _looks_like_instances(file, found):
+        return (
+            f"{came} These look like instance maps, where each object has a number of its own: "
+            f"move them to {folder / 'instances'}."
+        )
     if names is None:
         return (
             f"{came} Without {table}, masks hold 0 and 1, or 0 and 255, in all files alike. For "
@@ -430,9 +349,27 @@ def _unexpected(file, found, names, folder):
     )
 
 
-def _card(folder, samples, names, ignore_class):
-    counts = _counts(sample.split for sample in samples)
-    by = "split.csv" if (folder / "split.csv").is_file() else "the hash of the name"
+def _looks_like_instances(file, found):
+    """Whether a file of labels has three objects or more, each of one piece."""
+    objects = [value for value in found if value > 0]
+    if len(objects) < 3 or (file.parents[1] / "colors.csv").is_file():
+        return False
+    from skimage import measure
+
+    labels = _read_mask(file, None)
+    return measure.label(labels, background=0).max() <= 1.1 * len(objects)
+
+
+def _card(folder, samples, names, ignore_class, spacings):
+    counts = told(sample.split for sample in samples)
+    by = "split.csv" if (folder / "split.csv").is_file() else "the hashes of their names"
+    voxels = sorted({tuple(round(x, 4) for x in spacing) for spacing in spacings if spacing})
+    scaled = "They are scaled by the range of their type."
+    if voxels:
+        scaled = (
+            "Each is scaled by its lowest and highest number. Voxels, as depth, height and width: "
+            f"{listed(voxels)}."
+        )
     return Card(
         title=f"{folder.resolve().name}, a folder of the user's own",
         classes="; ".join(f"{i}: {name}" for i, name in enumerate(names)),
@@ -440,106 +377,5 @@ def _card(folder, samples, names, ignore_class):
         citation="Whoever made the images.",
         address=str(folder.resolve()),
         ignore_class=ignore_class,
-        notes=f"Images are split by {by}: {_told(counts)}. They are scaled by the range of "
-        "their type.",
+        notes=f"Images are split by {by}: {counts}. {scaled}",
     )
-
-
-# From files to arrays
-
-
-def _read(file, allowed):
-    """The pixels of a file, `(height, width)` or `(height, width, 3)`, if its kind is allowed."""
-    content = file.read_bytes()
-    opener = _open_png if file.suffix.lower() == ".png" else _open_tiff
-    with _naming(file):
-        kind, decode = opener(content)
-    if kind not in allowed:
-        raise ValueError(
-            f"{file} is of the kind: {kind}. Allowed in {file.parent}: {', '.join(allowed)}. "
-            "Convert it."
-        )
-    with _naming(file):
-        return decode()
-
-
-@contextmanager
-def _naming(file):
-    try:
-        yield
-    except Exception as error:  # readers meet damage with errors of many kinds
-        raise ValueError(
-            f"{file} cannot be read ({error}). If it is damaged or cut short, put a sound one in "
-            "its place; if not, save it as PNG or as TIFF without compression."
-        ) from error
-
-
-def _open_png(content):
-    """The kind of a PNG, and the function that decodes it."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(content), formats=("PNG",))
-    bits, colour = content[24:26]  # The header has a fixed place. Pillow does not give the bits.
-    colours = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
-    kind = f"{bits}-bit {colours[colour]}"
-    if kind == "16-bit RGB":
-        return kind, lambda: _decode_rgb16(content)
-    dtype = np.uint16 if bits == 16 else np.uint8  # Older Pillows give int32 for 16 bits.
-    return kind, lambda: np.asarray(image).astype(dtype)
-
-
-def _decode_rgb16(content):
-    """A PNG of 16-bit colours, of which Pillow, and so imageio and scikit-image, keep 8 bits.
-
-    Pillow is told to take the high byte of each number, and then the low one: the names are of
-    the two byte orders in which it finds its 8 bits.
-    """
-    from PIL import Image
-
-    def decode(order):
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            image.tile = [(*tile[:3], order) for tile in image.tile]
-            return np.asarray(image).astype(np.uint16)
-
-    return decode("RGB;16B") * 256 + decode("RGB;16L")
-
-
-def _open_tiff(content):
-    """The kind of a TIFF, and the function that decodes it."""
-    import tifffile
-
-    pages = tifffile.TiffFile(io.BytesIO(content)).pages
-    page = pages[0]
-    colours = {
-        ("MINISBLACK", 1): "grey",
-        ("MINISWHITE", 1): "grey with 0 as white",
-        ("RGB", 3): "RGB",
-        ("PALETTE", 1): "palette",
-    }
-    meaning = getattr(page.photometric, "name", page.photometric)
-    colour = colours.get((meaning, page.samplesperpixel))
-    colour = colour or f"{meaning}, {page.samplesperpixel} channels"
-    number = {1: "", 2: "signed ", 3: "float "}.get(page.sampleformat, "unusual ")
-    kind = f"{page.bitspersample}-bit {number}{colour}"
-    if len(pages) > 1 or page.axes not in ("YX", "YXS", "SYX"):
-        kind = f"stack of {len(pages)} pages"
-    return kind, lambda: _decode_tiff(page, content)
-
-
-def _decode_tiff(page, content):
-    from PIL import Image
-
-    try:
-        pixels = page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-        # tifffile leaves LZW and others to a package that need not be there. Pillow knows them,
-        # but keeps 8 bits of 16-bit colours.
-        with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
-            pixels = np.asarray(image)
-        if (pixels.dtype, pixels.shape) != (page.dtype, page.shape):
-            raise
-    if page.axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, -1)
-    return pixels.astype(np.uint8) if pixels.dtype == bool else pixels

@@ -21,14 +21,21 @@ import numpy as np
 from segloss_ref.datasets.base import (
     Card,
     SegmentationData,
-    height_and_width,
-    resized,
+    needed,
+    spatial_shape,
     split_by_share,
 )
 from segloss_ref.datasets.base import position as _position
+from segloss_ref.datasets.resizing import resized
 
-# Cards and digests are in the repository, beside the package, and not in it.
+# Cards and digests are kept in the repository, beside the package; a wheel carries copies in it.
 CLONE = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parent
+
+# A listed file has less than 1 MB; an archive that says more is not what it should be.
+MAX_BYTES = 2**26
+_CHUNK = 2**20
+_TOO_MANY = f"more than the {MAX_BYTES:,} that are allowed"
 
 
 class Sample(NamedTuple):
@@ -52,7 +59,7 @@ def find(name):
 
 
 def _load(name, split, size, limit):
-    shape = None if size is None else height_and_width(size)
+    shape = None if size is None else spatial_shape(size)
     settings, digests = _settings(name), _digests(name)
     samples_of, read = _READERS[name]
     samples = [s for s in samples_of(digests, settings) if s.split == split]
@@ -70,31 +77,32 @@ def _load(name, split, size, limit):
         class_names=tuple(settings["class_names"]),
         names=tuple(sample.name for sample in samples),
         card=Card(**settings["card"], address=settings["address"]),
+        background=settings.get("background"),
     )
 
 
-# What is in the repository: cards and digests
+# Cards and digests: in the package, where it was installed, else in the repository
 
 
 def _settings(name):
-    return tomllib.loads(_read_clone(f"data/cards/{name}.toml"))
+    return tomllib.loads(_read(f"cards/{name}.toml"))
 
 
 def _digests(name):
     """The files of a data set: path in the archive -> SHA-256, as `sha256sum` writes it."""
-    lines = _read_clone(f"data/digests/{name}.sha256").splitlines()
+    lines = _read(f"digests/{name}.sha256").splitlines()
     return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
 
 
-def _read_clone(file):
-    try:
-        return (CLONE / file).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{CLONE / file} is missing. The cards and digests of the public data sets are in "
-            "the repository and not in an installed package: clone the repository and install it "
-            "from there with `pip install -e .`"
-        ) from error
+def _read(file):
+    places = [PACKAGE / file, CLONE / "data" / file]
+    for place in places:
+        if place.is_file():
+            return place.read_text(encoding="utf-8")
+    raise FileNotFoundError(
+        f"{file} is neither in {places[0].parent} nor in {places[1].parent}: the installation is "
+        "not whole. Install the package anew."
+    )
 
 
 # Archives: where they are, and what is in them
@@ -118,15 +126,13 @@ def _folders():
 
 def _cache():
     # Where pooch would look, too; but pooch loads the progress bars, which warn in a notebook.
-    import platformdirs
-
-    return Path(os.environ.get("SEGLOSS_CACHE") or platformdirs.user_cache_dir("segloss_ref"))
+    given = os.environ.get("SEGLOSS_CACHE")
+    return Path(given or needed("platformdirs").user_cache_dir("segloss_ref"))
 
 
 def _download(name, address, digests):
     """Downloads an archive into the cache, where it appears verified or not at all."""
-    import pooch
-
+    pooch = needed("pooch")
     target = _cache() / _archive_name(address)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -195,14 +201,28 @@ class Archive:
     def read(self, file):
         """The bytes of a file, after their digest has been found right."""
         try:
-            content = self._zip.read(f"{self.path.stem}/{file}")
+            member = self._zip.getinfo(f"{self.path.stem}/{file}")
         except KeyError as error:
             raise self._damaged(f"{file} is missing") from error
+        if member.file_size > MAX_BYTES:
+            raise self._damaged(f"{file} would take {member.file_size:,} bytes, {_TOO_MANY}")
+        try:
+            content = self._unpacked(member)
         except Exception as error:
             raise self._damaged(f"{file} cannot be unpacked", error) from error
         if hashlib.sha256(content).hexdigest() != self.digests[file]:
             raise self._damaged(f"{file} has another SHA-256 than data/digests says")
         return content
+
+    def _unpacked(self, member):
+        """The bytes of a member, and never more than `MAX_BYTES`, whatever its header says."""
+        content = bytearray()
+        with self._zip.open(member) as stream:
+            while chunk := stream.read(_CHUNK):
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise ValueError(_TOO_MANY)
+        return bytes(content)
 
     def verify(self):
         """Reads every file of the digest list."""
@@ -211,9 +231,8 @@ class Archive:
 
     def pixels(self, file):
         """A PNG as an array."""
-        from PIL import Image
-
-        return np.asarray(Image.open(io.BytesIO(self.read(file)), formats=("PNG",)))
+        image = needed("PIL.Image").open(io.BytesIO(self.read(file)), formats=("PNG",))
+        return np.asarray(image)
 
     def is_white(self, file):
         """A black-and-white PNG as a boolean array; any grey is an error."""

@@ -75,6 +75,7 @@ def toy(tmp_path, monkeypatch):
     toy.write_clone()
     toy.cache = tmp_path / "cache"
     monkeypatch.setattr(public, "CLONE", toy.clone)
+    monkeypatch.setattr(public, "PACKAGE", tmp_path / "package")
     monkeypatch.setenv("SEGLOSS_CACHE", str(toy.cache))
     monkeypatch.delenv("SEGLOSS_DATA", raising=False)
     for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

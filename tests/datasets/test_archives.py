@@ -271,7 +271,30 @@ def test_a_grey_mask_is_an_error(toy):
     assert "Received: [128]" in str(caught.value)
 
 
-def test_an_installed_package_says_where_the_digests_are(toy):
+def test_an_installed_package_has_copies_of_its_own(toy, tmp_path):
+    (toy.clone / "data").rename(public.PACKAGE)
+    toy.write_zip(toy.cache / toy.file)
+    assert load("nuclei", "train").names == ("c", "b", "a")
+
+
+def test_without_cards_and_digests(toy):
     (toy.clone / "data/digests/nuclei.sha256").unlink()
-    with pytest.raises(FileNotFoundError, match="clone the repository and install it from there"):
+    with pytest.raises(FileNotFoundError, match="the installation is not whole"):
         load("nuclei", "train")
+
+
+def test_a_member_that_says_it_is_large_is_not_unpacked(toy, monkeypatch):
+    toy.write_zip(toy.cache / toy.file, **{MASK: bytes(public.MAX_BYTES + 1)})
+    monkeypatch.setattr("zipfile.ZipFile.open", None)  # nothing may be unpacked
+    with pytest.raises(public.DamagedArchiveError, match="would take 67,108,865 bytes, more than"):
+        public.Archive(toy.cache / toy.file, {MASK: ""}).read(MASK)
+
+
+def test_a_member_that_is_larger_than_it_says(toy, monkeypatch):
+    """Reading ends at the limit, whatever size the header has."""
+    toy.write_zip(toy.cache / toy.file, **{MASK: bytes(3000)})
+    archive = public.Archive(toy.cache / toy.file, {MASK: ""})
+    monkeypatch.setattr(public, "MAX_BYTES", 2000)
+    member = archive._zip.getinfo(f"{archive.path.stem}/{MASK}")
+    with pytest.raises(ValueError, match="more than the 67,108,864 that are allowed"):
+        archive._unpacked(member)

@@ -41,16 +41,22 @@ def test_names():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "cells"}, r"`name` must be one of synthetic/cells, .*streets. Received: 'cells'"),
-        ({"split": "val"}, r"`split` must be one of train, validation, test. Received: 'val'"),
-        ({"limit": 0}, r"`limit` must be a whole number >= 1. Received: 0"),
-        ({"limit": 2.0}, r"`limit` must be a whole number >= 1. Received: 2.0"),
-        ({"limit": True}, r"`limit` must be a whole number >= 1. Received: True"),
-        ({"size": 0}, r"`size` must be a whole number >= 1. Received: 0"),
-        ({"size": "96"}, r"`size` must be a whole number >= 1. Received: '96'"),
+        (
+            {"name": "cells"},
+            r"`name` must be .*Received: 'cells'\. Did you mean 'synthetic/cells'",
+        ),
+        (
+            {"split": "val"},
+            r"`split` must be one of 'train', .*'test'. Received: 'val'",
+        ),
+        ({"limit": 0}, r"`limit` must be a whole number, at least 1. Received: 0"),
+        ({"limit": 2.0}, r"`limit` must be a whole number, at least 1. Received: 2.0"),
+        ({"limit": True}, r"`limit` must be a whole number, at least 1. Received: True"),
+        ({"size": 0}, r"`size` must be a whole number, at least 1. Received: 0"),
+        ({"size": "96"}, r"`size` must be a whole number, at least 1. Received: '96'"),
         ({"size": (96, 96, 1)}, r"`size` must be a side or \(height, width\)"),
         ({"size": 8}, r"`size` must be 16 pixels or more a side. Received: 8"),
-        ({"seed": -1}, r"`seed` must be a whole number >= 0. Received: -1"),
+        ({"seed": -1}, r"`seed` must be a whole number, at least 0, .*Received: -1"),
     ],
 )
 def test_wrong_arguments(arguments, message):

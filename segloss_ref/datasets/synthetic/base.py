@@ -4,12 +4,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from segloss_ref.checks import check_seed, check_whole
 from segloss_ref.datasets.base import (
     SPLITS,
     Card,
-    checked_count,
     checked_split,
-    height_and_width,
+    spatial_shape,
 )
 
 
@@ -27,10 +27,10 @@ def synthetic_card(title, classes, notes):
 
 def checked_streams(n, size, seed, split):
     """Height and width, and a random generator for each of the `n` images."""
-    checked_count("n", n, least=1)
-    checked_count("seed", seed, least=0)
+    check_whole("n", n, at_least=1)
+    check_seed("seed", seed)
     stream = SPLITS.index(checked_split(split))
-    shape = height_and_width(size)
+    shape = spatial_shape(size)
     if min(shape) < 16:
         raise ValueError(f"`size` must be 16 pixels or more a side. Received: {size!r}")
     return shape, (np.random.default_rng([seed, stream, i]) for i in range(n))

@@ -60,6 +60,7 @@ def cells(n, size=96, *, seed=0, split="train"):
         class_names=("background", "cell"),
         names=tuple(f"cells-{split}-{i}" for i in range(n)),
         card=CELLS_CARD,
+        background=0,
     )
 
 

@@ -74,6 +74,7 @@ def tumours(n, size=128, *, foreground=0.01, empty_share=0.0, seed=0, split="tra
         class_names=("background", "tumour"),
         names=tuple(f"tumours-{split}-{i}" for i in range(n)),
         card=TUMOURS_CARD,
+        background=0,
     )
 
 
