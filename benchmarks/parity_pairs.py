@@ -370,9 +370,9 @@ FOCAL = [
 ]  # fmt: skip
 
 NEIGHBOURS = [
-    Pair(EXCLUSIVE, "NeighborAwareCalibrationLoss", {"penalty": 0.1, "size": 1}, "MONAI",
+    Pair(EXCLUSIVE, "NeighborAwareCalibrationLoss", {"neighbor_weight": 0.1, "size": 1}, "MONAI",
          "NACLLoss", {"alpha": 0.1, "kernel_size": 1}, without=HARD_ONLY),
-    Pair(EXCLUSIVE, "NeighborAwareCalibrationLoss", {"penalty": 0.1}, "MONAI", "NACLLoss",
+    Pair(EXCLUSIVE, "NeighborAwareCalibrationLoss", {"neighbor_weight": 0.1}, "MONAI", "NACLLoss",
          {"alpha": 0.1},
          {"*": "at the border MONAI's window holds pixels without any class; here it ends there"},
          without=HARD_ONLY),
@@ -402,7 +402,7 @@ DISTANCES = [
     Pair(EXCLUSIVE, "ClDiceLoss", {"iterations": 3}, "MONAI", "SoftclDiceLoss",
          {"iter_": 3, "softmax": True, "smooth": 1e-12},
          {"*": ONE_RATIO.format("MONAI")}),
-    Pair(BINARY, "StructuralSimilarityLoss", {"form": "ssim", "window": 5}, "MONAI", "SSIMLoss",
+    Pair(BINARY, "SSIMLoss", {"window": 5}, "MONAI", "SSIMLoss",
          {"win_size": 5},
          {"*": "MONAI scores only pixels whose window is whole; here it ends with the picture"},
          on=("hard", "soft", "volume")),
