@@ -1,12 +1,16 @@
-"""The tools notice a text and a notebook that differ, and outputs that no reader should see."""
+"""The tools notice a text and a notebook that differ, and what would not hold elsewhere."""
 
 import sys
 from pathlib import Path
 
+import keras
 import nbformat
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+import elsewhere
+
 import notebooks
 
 TEXT = """---
@@ -80,3 +84,126 @@ def test_errors_and_warnings_in_outputs_are_noticed(chapter, output, message, ca
     nbformat.write(notebook, path)
     assert notebooks.check() == 1
     assert message in capsys.readouterr().err
+
+
+# A stand-in for another machine: a value that the notebook sees.
+MACHINES = {"same": "machine = 1", "other": "machine = 2"}
+
+
+def notebook_of(*cells):
+    """A notebook that ran here: pairs of source and output, and tags if there are any."""
+    made = [nbformat.v4.new_markdown_cell("# Title")]
+    for source, text, *tags in cells:
+        cell = nbformat.v4.new_code_cell(source, metadata={"tags": tags})
+        if text:
+            cell.outputs = [nbformat.v4.new_output("stream", text=text)]
+        made.append(cell)
+    return nbformat.v4.new_notebook(cells=made)
+
+
+def test_what_does_not_hold_elsewhere_is_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(elsewhere, "VARIANTS", MACHINES)
+    notebook = notebook_of(
+        ("print('the same everywhere')", "the same everywhere\n"),
+        ("print(machine)", "1\n"),
+        ("print(machine)", "1\n", "nbval-ignore-output"),
+        ("x = machine\nassert x < 2", "", "nbval-ignore-output"),
+        ("1 / 0", "", "raises-exception", "nbval-ignore-output"),
+    )
+    found = elsewhere.faults(notebook, tmp_path)
+    assert found == {(2, "other"): "differs", (4, "other"): "fails: assert x < 2"}
+    elsewhere.report("part/one", notebook, found)
+    said = capsys.readouterr().out
+    assert "2 cells do not hold elsewhere" in said and "  4: fails: assert x < 2\n" in said
+
+
+def test_pictures_are_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(elsewhere, "VARIANTS", {"other": MACHINES["other"]})
+    show = "from IPython.display import display\ndisplay({{'{}': str(machine)}}, raw=True)"
+    notebook = notebook_of((show.format("image/png"), ""), (show.format("text/html"), ""))
+    for cell, kind in zip(notebook.cells[1:], ("image/png", "text/html"), strict=True):
+        cell.outputs = [nbformat.v4.new_output("display_data", {kind: "1"})]
+    assert elsewhere.faults(notebook, tmp_path) == {(2, "other"): "differs"}
+
+
+def test_weights_are_moved_by_a_millionth(monkeypatch):
+    def kernels():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+        return np.concatenate([w.numpy().ravel() for w in model.weights])
+
+    plain = kernels()
+    monkeypatch.setattr(keras.Layer, "add_weight", keras.Layer.add_weight)  # is put back
+    exec(elsewhere.MOVED_WEIGHTS, {})
+    moved = kernels()
+    np.testing.assert_allclose(moved, plain, rtol=1.2e-6)
+    assert (moved[:20] != plain[:20]).mean() > 0.8  # the kernel; the bias is zero
+
+
+def test_another_seed_reaches_the_initial_weights(monkeypatch):
+    def kernel(seed):
+        keras.utils.set_random_seed(seed)
+        layer = keras.layers.Dense(2)
+        layer.build((1, 3))
+        return layer.kernel.numpy()
+
+    expected = kernel(1007)
+    assert (kernel(7) != expected).any()
+    monkeypatch.setattr(keras.utils, "set_random_seed", keras.utils.set_random_seed)
+    exec(elsewhere.OTHER_SEED.format(shift=1000), {})
+    np.testing.assert_array_equal(kernel(7), expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "trains"),
+    [
+        ("model.fit(x, y)", True),
+        ("probability, _ = fit_picture(loss, image, truth)", True),
+        ("record = experiments.run(experiment, folder)", True),
+        ("value = model.train_on_batch(x, y)", True),
+        ("subprocess.run(command)", False),
+        ("profit(x)", False),
+    ],
+)
+def test_training_is_recognised(source, trains):
+    assert elsewhere.trains(notebook_of((source, ""))) is trains
+
+
+class Client:
+    """A notebook client that runs nothing."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def execute(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "here", "stored"),
+    [
+        ("a = 1", "model.fit(1)", False, False),
+        ("a = 1", "model.fit(1)", True, True),
+        ("a = 1", "a = 2", False, True),
+    ],
+)
+def test_new_training_is_stored_if_it_holds_elsewhere(old, new, here, stored, chapter, monkeypatch):
+    text, notebook = chapter
+    monkeypatch.setattr(notebooks, "NotebookClient", Client)
+    monkeypatch.setattr(elsewhere, "faults", lambda *_: {(1, "seed 1"): "differs"})
+    (text.parents[2] / "requirements.txt").touch()
+    text.write_text(TEXT.replace(old, new))
+    assert notebooks.run(False, [], here) == (0 if stored else 1)
+    assert (new in notebook.read_text()) is stored
+
+
+def test_prose_and_package_do_not_ask_for_elsewhere(chapter, monkeypatch):
+    text, notebook = chapter
+    monkeypatch.setattr(notebooks, "NotebookClient", Client)
+    monkeypatch.setattr(elsewhere, "faults", lambda *_: pytest.fail("ran elsewhere"))
+    (text.parents[2] / "requirements.txt").touch()
+    trained = TEXT.replace("a = 1", "model.fit(1)")
+    nbformat.write(notebooks.jupytext.reads(trained, "md:myst"), notebook)
+    text.write_text(trained.replace("Title", "Another title"))
+    assert notebooks.run(False, []) == 0
+    assert "Another title" in notebook.read_text()

@@ -4,7 +4,10 @@
     python tools/notebooks.py check                           fail if a text and notebook differ
 
 A notebook has changed if its text, the package or the lock file has: a digest of the three is
-kept in its metadata, because file times mean nothing in a fresh clone.
+kept in its metadata, because file times mean nothing in a fresh clone. If the code of a chapter
+that trains a network has changed, `run` executes it several times more, as other machines would
+(elsewhere.py), and stores it only if it holds there; `--here` leaves that out, for changes that
+leave the training alone, such as a new name.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import elsewhere
 import jupytext
 import nbformat
 from nbclient import NotebookClient
@@ -52,6 +56,11 @@ def essence(notebook):
     ]
 
 
+def code_of(notebook):
+    """The code cells of a notebook, with their tags; nothing of one that is not there."""
+    return [cell for cell in essence(notebook) if cell[0] == "code"] if notebook else []
+
+
 def check():
     problems = []
     for text in chapters():
@@ -82,7 +91,7 @@ def faults(notebook):
                 yield f"a warning is stored, {output.text[:60]!r}"
 
 
-def run(everything, names):
+def run(everything, names, here=False):
     known = {str(text.relative_to(TEXT).with_suffix("")): text for text in chapters()}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -95,11 +104,14 @@ def run(everything, names):
     print(f"{len(waiting)} of {len(known)} notebooks to execute")
     # Two at a time: most of a kernel's start is one thread loading TensorFlow.
     with ThreadPoolExecutor(2) as pool:
-        return max(pool.map(execute, waiting), default=0)
+        return max(pool.map(lambda text: execute(text, here), waiting), default=0)
 
 
-def execute(text):
-    """Executes one chapter; on an error the stored notebook stays as it was."""
+def execute(text, here=False):
+    """Executes one chapter; on an error the stored notebook stays as it was.
+
+    So it does if new code that trains a network does not hold elsewhere, unless `here` is enough.
+    """
     name = text.relative_to(TEXT).with_suffix("")
     notebook = jupytext.read(text)
     target = notebook_of(text)
@@ -117,6 +129,11 @@ def execute(text):
     except Exception as error:
         print(f"  {name}: failed\n{error}", file=sys.stderr, flush=True)
         return 1
+    if not here and elsewhere.trains(notebook) and code_of(notebook) != code_of(read_stored(text)):
+        print(f"  {name}: running as elsewhere, {len(elsewhere.VARIANTS)} times", flush=True)
+        if found := elsewhere.faults(notebook, target.parent):
+            elsewhere.report(name, notebook, found)
+            return 1
     notebook.metadata["digest"] = digest(text)
     notebook.metadata.pop("language_info", None)  # the patch release of Python, nothing more
     for number, cell in enumerate(notebook.cells):
@@ -134,6 +151,9 @@ if __name__ == "__main__":
     commands.add_parser("check", help="fail if a text and its notebook differ")
     runner = commands.add_parser("run", help="execute what changed and store the outputs")
     runner.add_argument("--all", action="store_true", help="execute what did not change, too")
+    runner.add_argument("--here", action="store_true", help="do not run training as elsewhere")
     runner.add_argument("names", nargs="*", help="chapters such as region/dice; all by default")
     arguments = parser.parse_args()
-    sys.exit(check() if arguments.command == "check" else run(arguments.all, arguments.names))
+    if arguments.command == "check":
+        sys.exit(check())
+    sys.exit(run(arguments.all, arguments.names, arguments.here))
