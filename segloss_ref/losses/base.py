@@ -8,7 +8,7 @@ import numbers
 import keras
 from keras import ops
 
-from segloss_ref.catalogue import catalogued, settings_of
+from segloss_ref.catalogue import catalogued, defaults_of, settings_of
 from segloss_ref.checks import (
     check_choice,
     check_data_format,
@@ -121,9 +121,12 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         super().__setattr__(name, value)
 
     def __repr__(self):
-        config = {k: v for k, v in self.get_config().items() if v is not None}
-        shown = ", ".join(f"{name}={value!r}" for name, value in config.items())
-        return f"<{type(self).__name__}({shown})>"
+        """The call that makes it, without defaults: `DiceLoss(smooth=0.1, from_logits=True)`."""
+        ours = {"data_format": keras.config.image_data_format(), "dtype": keras.config.floatx()}
+        known = {k: ours.get(k, default) for k, default in defaults_of(type(self)).items()}
+        given = {name: getattr(self, name, default) for name, default in known.items()}
+        shown = [f"{k}={v!r}" for k, v in given.items() if v != known[k]]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
     def compute_dtype(self):
@@ -160,6 +163,8 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         in the mean, both `(batch,)`. One term here; losses made of losses have more.
         """
         batch = self.batch_of(y_true, y_pred, sample_weight)
+        if isinstance(batch.grid[0], int) and batch.grid[0] == 0:
+            return [(1.0, *2 * (ops.zeros((0,), dtype=self.compute_dtype),))]
         each = (ops.broadcast_to(x, batch.grid[:1]) for x in self.region_values(batch))
         return [(1.0, *each)]
 
@@ -368,7 +373,7 @@ class CompoundLoss(SegmentationLoss):
 
     def terms(self, y_true, y_pred, sample_weight=None):
         return [
-            (_current(weight, y_pred) * factor, *value)
+            (_current(weight) * factor, *value)
             for weight, loss in zip(self.weights, self.losses)
             for factor, *value in loss.terms(y_true, y_pred, sample_weight)
         ]
@@ -402,23 +407,20 @@ def _check_factor(weight):
     return check_number("weights", weight, at_least=0)
 
 
-def _current(weight, y_pred):
+def _current(weight):
     """The value of a weight now."""
     if not isinstance(weight, keras.Variable):
         return weight
     value = ops.convert_to_tensor(weight)
     # JAX bakes what it compiles a step with into the step, but for the variables of the model.
-    if visible(weight.value) is not None and visible(value * 1) is None and _on_jax():
+    on_jax = keras.backend.backend() == "jax"
+    if on_jax and visible(value) is not None and visible(value * 1) is None:
         raise ValueError(
             f"The weight {weight.path!r} would stay what it is now: on JAX, a compiled step sees "
             "only the variables of its model. Make it one before `fit`: "
             "`model.loss_weight = variable`."
         )
     return value
-
-
-def _on_jax():
-    return keras.backend.backend() == "jax"
 
 
 def _check_parts(losses, weights):

@@ -46,7 +46,15 @@ class Batch(NamedTuple):
 
     def in_regions(self, x):
         """Back from the grid to the form that sums are written for."""
-        return ops.reshape(x, (*ops.shape(self.y)[:2], x.shape[-1]))
+        return in_rows(x, ops.shape(self.y)[0])
+
+
+def in_rows(x, regions):
+    """`(images, *spatial, channels)` as `(regions, pixels, channels)`."""
+    shape = ops.shape(x)
+    nothing = isinstance(shape[0], int) and shape[0] == 0  # of which -1 could be any number
+    pixels = int(np.prod(shape[1:-1])) * (shape[0] if regions == 1 else 1) if nothing else -1
+    return ops.reshape(x, (regions, pixels, shape[-1]))
 
 
 class Prediction:
@@ -125,28 +133,28 @@ def assemble(y, valid, y_pred, weight, loss) -> Batch:
     """
     dtype, kind = loss.compute_dtype, kind_of(loss.multilabel, y_pred)
     shape = ops.shape(y_pred)
-    images, classes = shape[0], y_pred.shape[-1]
+    images = shape[0]
     whole_batch = loss.per == "batch"
-    counted = shape[:-1] if whole_batch else shape[1:-1]
-    pixels = int(np.prod(counted)) if all(isinstance(n, int) for n in counted) else -1
-    each = (1,) if whole_batch else (images,)
+    regions = 1 if whole_batch else images
 
-    def regions(x, channels):
-        return ops.reshape(ops.cast(x, dtype), (*each, pixels, channels))
+    def rows(x):
+        channels = x.shape[-1] if len(x.shape) == len(shape) else 1
+        x = ops.cast(x, dtype)
+        return in_rows(ops.reshape(x, (*shape[:-1], channels)), regions)
 
     everything = valid is None and weight is None
-    y, values = regions(y, classes), regions(y_pred, classes)
+    y, values = rows(y), rows(y_pred)
     ones = ops.ones_like(values[..., :1])
-    valid = ones if valid is None else regions(valid, 1)
-    image_weight = ops.ones(each, dtype=dtype)
+    valid = ones if valid is None else rows(valid)
+    image_weight = ops.ones((regions,), dtype=dtype)
     if weight is None:
         weight = valid
     elif len(weight.shape) > 1:
-        weight = valid * regions(weight, 1)
+        weight = valid * rows(weight)
     elif whole_batch:
         # One region holds all images, so the weight of an image goes to each of its pixels.
         in_image = ops.reshape(weight, (images,) + (1,) * (len(shape) - 1))
-        weight = valid * regions(in_image * ops.ones_like(ops.cast(y_pred[..., :1], dtype)), 1)
+        weight = valid * rows(in_image * ops.ones_like(ops.cast(y_pred[..., :1], dtype)))
     else:
         weight, image_weight = valid, weight
 

@@ -5,6 +5,7 @@ from keras import ops
 from segloss_ref.catalogue import catalogued
 from segloss_ref.checks import check_number, check_whole
 from segloss_ref.distance import dilate, skeleton, soft_skeleton
+from segloss_ref.losses.arithmetic import nan_of
 from segloss_ref.losses.base import RegionLoss
 
 
@@ -131,7 +132,7 @@ class SkeletonRecallLoss(RegionLoss):
     def class_values(self, batch):
         p, weight = batch.prediction.p, batch.weight
         tube = batch.in_regions(self._tubes(batch))
-        missed = ops.sum(weight * tube * (1 - p), axis=1)
+        missed = ops.sum(weight * (tube * (1 - p) + nan_of(batch.y)), axis=1)
         return missed / (ops.sum(weight * tube, axis=1) + self.smooth)
 
     def _tubes(self, batch):
