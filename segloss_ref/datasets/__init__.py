@@ -2,7 +2,7 @@
 
 Made by seed, at once: `synthetic/cells`, `synthetic/tumours`, `synthetic/streets`,
 `synthetic/spectrograms`. Public and real: `nuclei`, `membranes`, `streets`; see `data/README.md` of
-the repository for what they are. Your own images: `load_folder(path, split)`.
+the repository for what they are. Your own images, or volumes: `load_folder(path, split)`.
 """
 
 from segloss_ref.checks import check_choice, check_seed, check_whole

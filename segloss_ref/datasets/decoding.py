@@ -244,8 +244,7 @@ def _open_tiff(content):
         pixels = _decode_tiff(page, content)
         if full < 2**page.bitspersample - 1 and pixels.size and pixels.max() > full:
             raise ValueError(f"it says that {full} is its highest number. Received: {pixels.max()}")
-        orientation = page.tags.get(_ORIENTATION)
-        return _turned(pixels, 1 if orientation is None else int(orientation.value))
+        return pixels
 
     return Picture(kind, (page.imagelength, page.imagewidth), decode, full)
 
@@ -276,6 +275,8 @@ def _significant_range(page):
 
 
 def _decode_tiff(page, content):
+    orientation = page.tags.get(_ORIENTATION)
+    orientation = 1 if orientation is None else int(orientation.value)
     try:
         pixels = page.asarray()
     except ValueError as error:
@@ -283,15 +284,20 @@ def _decode_tiff(page, content):
             raise
         # tifffile leaves LZW and others to a package that need not be there. Pillow knows them,
         # but keeps 8 bits of 16-bit colours.
-        with needed("PIL.TiffImagePlugin").TiffImageFile(io.BytesIO(content)) as image:
-            tags = image.tag_v2
-            tags.pop(_ORIENTATION, None)  # Pillow would turn it by itself.
-            pixels = np.asarray(image)
-        if (pixels.dtype, pixels.shape) != (page.dtype, page.shape):
+        pixels = _decode_tiff_by_pillow(content)
+        shape = _turned(np.empty(page.shape[:2]), orientation).shape + page.shape[2:]
+        if (pixels.dtype, pixels.shape) != (page.dtype, shape):
             raise
+        return pixels
     if page.axes == "SYX":
         pixels = np.moveaxis(pixels, 0, -1)
-    return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    return _turned(pixels.astype(np.uint8) if pixels.dtype == bool else pixels, orientation)
+
+
+def _decode_tiff_by_pillow(content):
+    """The pixels, which Pillow turns by itself."""
+    with needed("PIL.TiffImagePlugin").TiffImageFile(io.BytesIO(content)) as image:
+        return np.asarray(image)
 
 
 # NIfTI

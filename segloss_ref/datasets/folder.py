@@ -135,8 +135,8 @@ def load_folder(path, split, *, size=None, limit=None, seed=0):
     is_white_one, ignore_class = _meaning_of_white(values, names, folder)
     if is_white_one:
         masks = np.where(masks == VOID, VOID, masks == _WHITE)
-    if instances is not None and ignore_class is not None:
-        instances[masks == ignore_class] = VOID
+    if instances is not None:
+        instances = _numbered_inside(instances, np.isin(masks, (VOID, ignore_class or VOID)))
     return SegmentationData(
         images=images,
         masks=masks.astype(np.int32, copy=False),
@@ -165,7 +165,7 @@ def _read_all(samples, shape, colours):
         triples.append(resized(image, mask, instances, shape))
         spacings.append(picture.spacing)
     images, masks, instances = zip(*triples)
-    instances = None if instances[0] is None else np.stack([*map(renumbered, instances)])
+    instances = None if instances[0] is None else np.stack(instances)
     return np.stack(images), np.stack(masks), instances, values, spacings
 
 
@@ -199,6 +199,12 @@ def _check_place(file, image, picture):
             f"affines {affine.tolist()} and {picture.affine.tolist()}. Resample the labels to the "
             "image."
         )
+
+
+def _numbered_inside(instances, outside):
+    """The objects of each image, numbered 1, 2, 3, ...; -1 where there is no picture."""
+    instances = np.where(outside, VOID, instances.astype(np.int32))  # of 8 bits, -1 would be 255
+    return np.stack([renumbered(image) for image in instances])
 
 
 def _scaled(pixels, full, file):

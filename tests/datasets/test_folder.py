@@ -13,7 +13,7 @@ from PIL import Image
 
 from segloss_ref.datasets import SPLITS, load_folder
 from segloss_ref.datasets.base import position
-from segloss_ref.datasets.folder import fingerprint
+from segloss_ref.datasets.folder import fingerprint, stamp
 
 # By the hash of the name: b and c are for training, a is for validation, g for testing.
 NAMES = "abcg"
@@ -545,3 +545,215 @@ def test_wrong_split_csv(mine, table, message):
     refused(mine, mine / "split.csv", message)
     if "no row" in message:
         refused(mine, mine / "images/c.png")
+
+
+# What the files of a folder mean
+
+
+@pytest.mark.parametrize(
+    "ending", ["_mask", "_masks", "_label", "_labels", "_cp_masks", "_seg", "-mask", "_gt", "_MASK"]
+)
+def test_endings_of_masks(mine, ending):
+    (mine / "masks/b.png").rename(mine / f"masks/b{ending}.png")
+    data = load_folder(mine, "train")
+    assert data.names == ("c", "b")
+    np.testing.assert_array_equal(data.masks, [MASK] * 2)
+
+
+def test_a_mask_with_and_without_an_ending(mine):
+    write(mine / "masks/b_mask.png", MASK)
+    refused(mine, mine / "masks/b.png", mine / "masks/b_mask.png", "have one name, 'b'")
+
+
+def test_an_image_whose_name_has_an_ending(mine):
+    for part in ("images", "masks"):
+        write(mine / f"{part}/b_mask.png", MASK)
+    assert {"b", "b_mask"} <= {n for split in SPLITS for n in load_folder(mine, split).names}
+
+
+def test_a_name_that_is_not_utf8(mine):
+    try:
+        pathlib.Path(mine, "images", "\udcff.png").touch()
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    refused(mine, f"A file in {mine / 'images'} has a name that is not in UTF-8: '\\udcff.png'")
+
+
+@pytest.mark.parametrize(
+    ("classes", "background"),
+    [
+        (None, 0),
+        ("Background\nroad\ncar", 0),
+        ("sky\nroad\ncar", 0),
+        ("!sky\nroad\ncar", None),
+        ("! sky\nroad\ncar", None),
+    ],
+)
+def test_background(mine, classes, background):
+    if classes:
+        (mine / "classes.txt").write_text(classes)
+    data = load_folder(mine, "train")
+    assert data.background == background
+    assert data.class_names[0] in ("background", "Background", "sky")
+
+
+@pytest.mark.parametrize("name", ["background", "BG", "_background_"])
+def test_a_background_that_is_not_class_0(mine, name):
+    (mine / "classes.txt").write_text(f"sky\nroad\n{name}\n")
+    refused(mine, f"{mine / 'classes.txt'}, line 3: the background must be class 0", f"{name!r}")
+
+
+def test_label_images_among_the_masks(mine):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0, ::2] = [1, 2, 3]
+    write(mine / "masks/a.png", labels)
+    refused(mine, mine / "masks/a.png", f"move them to {mine / 'instances'}")
+    scattered = np.where(GREY % 2, GREY % 4, 2)  # the same values, in many pieces: no objects
+    write(mine / "masks/a.png", scattered.astype(np.uint8))
+    with pytest.raises(ValueError, match="For other classes write it"):
+        load_folder(mine, "train")
+
+
+def write_colours(folder, table):
+    (folder / "colors.csv").write_text("red,green,blue,class\n" + table)
+    for name in NAMES:
+        write(folder / f"masks/{name}.png", np.stack([MASK * 128, MASK * 0, MASK * 64], axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"), [("foreground", 1), ("1", 1), ("background", 0), ("ignore", -1)]
+)
+def test_colours(mine, last, expected):
+    write_colours(mine, f"0,0,0,background\n128,0,64,{last}\n")
+    np.testing.assert_array_equal(load_folder(mine, "train").masks, [MASK * np.int32(expected)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("0,0,0,0\n", f"a.png has {MASK.sum()} pixels of 1 colours that are not in"),
+        ("0,0,256,0\n", "line 2: a colour must be three numbers of 0 to 255"),
+        ("0,0,,0\n", "line 2: a colour must be three numbers of 0 to 255"),
+        ("0,0,0,0\n0,0,0,1\n", "line 3: the colour (0, 0, 0) has a row already"),
+        ("0,0,0,foregruond\n", "Received: 'foregruond'. Did you mean 'foreground'?"),
+        ("0,0,0,2\n", "class must be one of background, foreground, its number, or ignore"),
+        ("", "must have a row for each colour"),
+    ],
+)
+def test_wrong_colours(mine, table, message):
+    write_colours(mine, table)
+    refused(mine, message, "colors.csv", split="validation")
+
+
+def test_masks_beside_colours_are_rgb(mine):
+    (mine / "colors.csv").write_text("red,green,blue,class\n0,0,0,0\n")
+    refused(mine, "is of the kind: 8-bit grey", "Allowed", "8-bit RGB")
+
+
+@pytest.mark.parametrize("part", ["masks", "instances"])
+def test_pixels_out_of_the_picture(mine, part):
+    for name in NAMES:
+        (mine / f"{part}/{name}.png").unlink(missing_ok=True)
+        labels = np.zeros(SHAPE, np.int32)
+        labels[0, :3] = [-1, 2**31 - 1 if part == "instances" else 1, 0]
+        write(mine / f"{part}/{name}.tif", labels)
+    data = load_folder(mine, "train")
+    assert getattr(data, part)[0, 0].tolist() == [-1, 1, 0, 0, 0]
+    write(mine / f"{part}/c.tif", np.full(SHAPE, -2, np.int32))
+    refused(mine, f"{mine / part / 'c.tif'} must hold numbers from -1 to 2^31 - 1. Received: -2")
+
+
+def test_black_and_white_with_pixels_out_of_the_picture(mine):
+    for name in NAMES:
+        (mine / f"masks/{name}.png").unlink()
+        write(mine / f"masks/{name}.tif", np.int16([[-1, 255, 0, 0, 0]] * 4))
+    assert load_folder(mine, "test").masks[0, 0].tolist() == [-1, 1, 0, 0, 0]
+
+
+def test_ignored_pixels_are_out_of_the_instances_too(mine):
+    (mine / "classes.txt").write_text("nothing\ncell\n")
+    write_masks(mine, {"all": [0, 1, 255, 1]})
+    write_masks(mine, {"all": [0, 3, 4, 5]}, part="instances")
+    data = load_folder(mine, "train")
+    assert data.card.ignore_class == 255
+    assert data.instances[0, 0].tolist() == [0, 1, -1, 2, 0]
+
+
+def test_masks_follow_their_orientation(mine):
+    """A turned image takes a mask that is turned, too, or that is drawn as it is seen."""
+    for part, pixels in (("images", GREY), ("masks", MASK)):
+        (mine / f"{part}/a.png").unlink()
+        write(mine / f"{part}/a.tif", pixels, extratags=[(274, 3, 1, 6, True)])
+    data = load_folder(mine, "validation")
+    np.testing.assert_array_equal(data.masks, [np.rot90(MASK, -1)])
+    write(mine / "masks/a.tif", np.ascontiguousarray(np.rot90(MASK, -1)))
+    np.testing.assert_array_equal(load_folder(mine, "validation").masks, data.masks)
+    write(mine / "masks/a.tif", MASK)
+    refused(mine, "must have one size. Received: 4 x 5", "5 x 4", split="validation")
+
+
+def test_a_file_that_changes_is_read_anew(mine):
+    """What masks hold is remembered from one split to the next, but not beyond a change."""
+    load_folder(mine, "train")
+    before = stamp(mine)
+    assert stamp(mine) == before
+    write(mine / "masks/a.png", MASK * 2)
+    assert stamp(mine) != before
+    refused(mine, f"{mine / 'masks/a.png'} holds the values [0, 2]")
+
+
+def test_masks_are_read_once_for_all_splits(mine, monkeypatch):
+    read, count = pathlib.Path.read_bytes, []
+    load_folder(mine, "train")
+    monkeypatch.setattr(pathlib.Path, "read_bytes", lambda f: count.append(f.name) or read(f))
+    load_folder(mine, "test")
+    assert count == ["g.png"] * 2  # its image, its mask
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    """Four volumes of 3 x 4 x 5 voxels (x, y, z), with masks of 0 and 1."""
+    for i, name in enumerate(NAMES):
+        voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5) * (i + 1) - 20
+        write_volume(tmp_path / f"images/{name}.nii.gz", voxels)
+        write_volume(tmp_path / f"masks/{name}_label.nii", (voxels > 0).astype(np.float32))
+    return tmp_path
+
+
+def write_volume(file, voxels, spacing=(1, 1, 2)):
+    nibabel = pytest.importorskip("nibabel", reason="volumes are read by nibabel")
+    file.parent.mkdir(exist_ok=True)
+    nibabel.Nifti1Image(voxels, np.diag([*spacing, 1])).to_filename(file)
+
+
+def test_volumes(volumes):
+    data = load_folder(volumes, "train")
+    assert data.images.shape == (2, 5, 4, 3, 1)
+    assert data.masks.shape == (2, 5, 4, 3)
+    ramp = np.arange(60).reshape(3, 4, 5).transpose(2, 1, 0) / 59
+    np.testing.assert_allclose(data.images[..., 0], [ramp] * 2, atol=1e-6)
+    np.testing.assert_array_equal(data.masks[0], (ramp * 59 * 3 - 20).round() > 0)
+    assert "Voxels, as depth, height and width: [(2.0, 1.0, 1.0)]" in data.card.notes
+    assert load_folder(volumes, "test", size=(2, 2, 3)).masks.shape == (1, 2, 2, 3)
+    assert load_folder(volumes, "test", size=2).images.shape == (1, 2, 2, 2, 1)
+    refused(volumes, "`size` must be a side or (depth, height, width)", size=(2, 2))
+
+
+def test_volumes_that_do_not_fit(volumes):
+    mask = volumes / "masks/c_label.nii"
+    write_volume(mask, np.zeros((3, 4, 5), np.uint8), spacing=(1, 1, 3))
+    refused(volumes, mask, "must lie in one place")
+    write_volume(mask, np.full((3, 4, 5), 0.5, np.float32))
+    refused(volumes, f"{mask} must hold whole numbers")
+    write_volume(mask, np.zeros((3, 4, 5), np.uint8))
+    write_volume(volumes / "images/c.nii.gz", np.full((3, 4, 5), np.nan, np.float32))
+    refused(volumes, f"{volumes / 'images/c.nii.gz'} must hold finite numbers")
+    write_volume(volumes / "images/c.nii.gz", np.zeros((3, 4, 5, 2), np.float32))
+    refused(volumes, "is of the kind: NIfTI of 4 axes")
+
+
+def test_volumes_and_pictures(volumes):
+    for part, ending in (("images", ".nii.gz"), ("masks", "_label.nii")):
+        (volumes / part / f"b{ending}").unlink()
+        write(volumes / part / "b.png", MASK)
+    refused(volumes, volumes / "images/c.nii.gz", volumes / "images/b.png", "both be volumes")

@@ -95,6 +95,8 @@ def test_unknown_options_are_refused(name, allowed):
         ({"masks": np.zeros((2, 4, 3), np.int32)}, r"`masks` must be int32 \(2, 3, 4\)"),
         ({"masks": np.full((2, 3, 4), 2, np.int32)}, r"`masks` must hold indices .* \[2\]"),
         ({"instances": np.zeros((2, 3, 4), bool)}, r"`instances` must be int32"),
+        ({"instances": np.full((2, 3, 4), -2, np.int32)}, r"`instances` must hold .*: -2"),
+        ({"background": 2}, r"`background` must be a whole number, .*at most 1. Received: 2"),
         ({"names": ("a",)}, r"`names` must name each of the 2 images. Received: 1 names"),
     ],
 )
@@ -106,6 +108,37 @@ def test_wrong_records(changes, message):
 def test_record():
     assert len(record()) == 2
     assert len(record(masks=np.full((2, 3, 4), 7, np.int32))) == 2  # the ignored class
+    void = np.full((2, 3, 4), -1, np.int32)
+    assert len(record(masks=void, instances=void, background=0)) == 2
+    several = Card("t", "c", "t", "c", "a", ignore_class=(7, 9))
+    assert len(record(masks=np.full((2, 3, 4), 9, np.int32), card=several)) == 2
+    volumes = {"images": np.zeros((2, 5, 3, 4, 1), np.float32)}
+    assert len(record(**volumes, masks=np.zeros((2, 5, 3, 4), np.int32))) == 2
+
+
+@pytest.mark.parametrize("label", [1.5, "void", True, (7, None)])
+def test_wrong_ignored_labels(label):
+    with pytest.raises(ValueError, match="`ignore_class` must be an integer label, several"):
+        Card("t", "c", "t", "c", "a", ignore_class=label)
+
+
+@pytest.mark.parametrize(
+    ("name", "background"),
+    [
+        ("synthetic/cells", 0),
+        ("synthetic/tumours", 0),
+        ("synthetic/streets", None),
+        pytest.param("nuclei", 0, marks=pytest.mark.requires_data("nuclei")),
+        pytest.param("membranes", 0, marks=pytest.mark.requires_data("membranes")),
+        pytest.param("streets", None, marks=pytest.mark.requires_data("streets")),
+    ],
+)
+def test_background(name, background):
+    assert load(name, "train", limit=1).background == background
+
+
+def test_a_limit_that_no_data_set_reaches():
+    assert len(load("synthetic/cells", "validation", limit=10**12)) == 16
 
 
 def test_examples():

@@ -138,8 +138,11 @@ def test_tumours_never_vanish_unless_asked():
         ({"foreground": 0}, r"`foreground` must be over 0 and at most 0.2. Received: 0"),
         ({"foreground": 1.0}, r"`foreground` must be over 0 and at most 0.2. Received: 1.0"),
         ({"empty_share": -0.1}, r"`empty_share` must lie in \[0, 1\]. Received: -0.1"),
-        ({"n": 0}, r"`n` must be a whole number >= 1. Received: 0"),
-        ({"split": "all"}, r"`split` must be one of train, validation, test. Received: 'all'"),
+        ({"n": 0}, r"`n` must be a whole number, at least 1. Received: 0"),
+        (
+            {"split": "all"},
+            r"`split` must be one of 'train', 'validation', 'test'. Received: 'all'",
+        ),
     ],
 )
 def test_wrong_arguments(arguments, message):
