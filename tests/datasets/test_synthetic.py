@@ -141,7 +141,7 @@ def test_tumours_never_vanish_unless_asked():
         ({"n": 0}, r"`n` must be a whole number, at least 1. Received: 0"),
         (
             {"split": "all"},
-            r"`split` must be one of 'train', 'validation', 'test'. Received: 'all'",
+            r"`split` must be one of .*'test'. Received: 'all'",
         ),
     ],
 )
