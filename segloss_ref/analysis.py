@@ -16,8 +16,11 @@ This module needs pandas and the pictures need matplotlib: `pip install "segloss
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy import stats
+
+from segloss_ref.extras import require
+
+pd = require("pandas", extra="plots")
 
 __all__ = ["Ranks", "compare", "critical_difference_diagram", "ranks", "read_table", "summary"]
 
@@ -402,9 +405,7 @@ def critical_difference_diagram(ranks, ax=None):
 
     Source: Demšar 2006, JMLR 7, section 3.2.4 and figure 1(a).
     """
-    import matplotlib.pyplot as plt
-
-    from segloss_ref.plots import GREY, WIDTH
+    from segloss_ref.plots import GREY, WIDTH, plt
 
     average, k = ranks.average, len(ranks.average)
     groups = _groups(average.to_numpy(), ranks.critical_difference)

@@ -6,10 +6,12 @@ a page may be light or dark. Curves differ in dash and marker as well as in colo
 
 import itertools
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
-from cycler import cycler
+
+from segloss_ref.extras import require
+
+matplotlib = require("matplotlib", extra="plots")
+plt = require("matplotlib.pyplot", extra="plots")
 
 WIDTH = 7.0  # inches: the width of the text column
 GREY = "#777777"  # contrast 4.5 on white, 4.0 on the dark page
@@ -30,7 +32,7 @@ def use_style():
             "figure.facecolor": "none",
             "axes.facecolor": "none",
             "savefig.facecolor": "none",
-            "axes.prop_cycle": cycler(color=_COLOURS) + cycler(linestyle=_DASHES),
+            "axes.prop_cycle": matplotlib.cycler(color=_COLOURS, linestyle=_DASHES),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
