@@ -12,7 +12,7 @@ READY := .venv/ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test run serve lock clean lint pairs parity backends bench sweep test-slurm
+.PHONY: help setup book test run serve lock clean lint pairs parity backends wheel bench sweep test-slurm
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with 
 	KERAS_BACKEND=torch .cache/parity/bin/python -m pytest $(ON_DEVICE)
 	KERAS_BACKEND=jax .cache/jax/bin/python -m pytest $(ON_DEVICE)
 
+wheel: $(READY)  ## build the wheel; run README's Python with it alone on three backends
+	$(BIN)/python tools/check_wheel.py
+
 bench: $(READY)  ## measure what a weight map costs in time and memory, about 4 minutes
 	$(BIN)/pytest --benchmark-columns=min,median,rounds --benchmark-group-by=func \
 		benchmarks/bench_weight_maps.py
@@ -93,10 +96,10 @@ test-slurm: $(READY)  ## run a small sweep through a Slurm that starts on this m
 	fi
 	SEGLOSS_SLURM=$(SWEEP) $(BIN)/pytest tests/slurm
 
-lock:  ## resolve pyproject.toml into requirements.txt anew
+lock:  ## resolve pyproject.toml into requirements.txt; UPGRADE=--upgrade takes newer versions
 	$(PYTHON) -m venv .cache/lock
 	.cache/lock/bin/pip install --quiet uv
-	.cache/lock/bin/uv pip compile pyproject.toml --extra test --upgrade --universal \
+	.cache/lock/bin/uv pip compile pyproject.toml --extra test $(UPGRADE) --universal \
 		--fork-strategy fewest --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --quiet --custom-compile-command "make lock" --output-file requirements.txt
 

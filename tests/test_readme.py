@@ -11,12 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def snippets(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from check_wheel import README, ROOT, snippets
 
 
 def test_the_snippets_run_one_after_the_other(tmp_path, monkeypatch, capsys):
@@ -34,7 +30,7 @@ def test_make_commands_exist():
     commands = re.findall(r"^make (\w+)", "\n".join(snippets("sh")), flags=re.MULTILINE)
     assert commands == ["book", "test", "sweep"]
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for command in [*commands, *re.findall(r"`make (\w+)`", README)]:
+    for command in [*commands, *re.findall(r"`make (\w+)`", README.read_text())]:
         assert f"make {command} " in listed
 
 
