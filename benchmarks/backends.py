@@ -107,6 +107,11 @@ def rows():
                 yield {**row, "value": np.nan, "slope": np.nan, "error": shorten(error)}
 
 
+def key(row):
+    """What names a row."""
+    return tuple(row[name] for name in KEY)
+
+
 def shorten(error):
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:90]}"
 
@@ -122,19 +127,19 @@ def difference(row, stored):
 def compare():
     backend, failed = keras.backend.backend(), 0
     with STORED.open(newline="") as file:
-        known = {tuple(row[k] for k in KEY): row for row in csv.DictReader(file)}
+        known = {key(row): row for row in csv.DictReader(file)}
     print(f"{backend}, Keras {keras.__version__}, float64; difference from TensorFlow")
     print(f"{'loss':38} {'classes':12} dim {'value':>12} {'difference':>11}")
     for row in rows():
         line = f"{row['loss']:38} {row['classes']:12} {row['dimensions']:>3} {row['value']:12.6f}"
-        stored = known.pop(tuple(row[k] for k in KEY), None)
+        stored = known.pop(key(row), None)
         off = np.nan if row["error"] or stored is None else difference(row, stored)
         bad = not off <= TOLERANCE
         failed += bad
         why = row["error"] or ("not stored yet" if stored is None else "")
         print(f"{line} {off:11.1e}{'  ! ' + why if bad else ''}", flush=True)
-    for key in known:
-        print(f"stored, but there is no such loss: {key}")
+    for name in known:
+        print(f"stored, but there is no such loss: {name}")
     print(f"{failed} rows differ by more than {TOLERANCE} or fail")
     return 1 if failed or known else 0
 
