@@ -1,45 +1,151 @@
 """The network of the experiments: a small U-Net."""
 
 import keras
-from keras import layers
+from keras import layers, ops
+
+from segloss_ref.checks import check_whole
+
+# The data sets have their channels last, whatever Keras is set to.
+_LAST = {"data_format": "channels_last"}
 
 
 def unet(channels=1, classes=1, *, width=8, depth=3):
-    """A U-Net that returns logits, for images of any size divisible by 2**depth.
+    """A U-Net that returns logits, for images of any size.
+
+    Where a side is no multiple of 2**depth, the picture is mirrored at its lower and right edge up
+    to the next one, and what was added is cut off again before the last layer.
 
     Args:
-        channels: channels of the image.
-        classes: channels of the output; 1 is binary.
-        width: filters at full resolution; each level down doubles them.
-        depth: how many times the image is halved.
+        channels: channels of the image, at least 1.
+        classes: channels of the output, at least 1; 1 is binary.
+        width: filters at full resolution, at least 1; each level down doubles them.
+        depth: how many times the image is halved, at least 1.
 
-    Shapes: `(batch, height, width, channels)` -> `(batch, height, width, classes)`, float32
-        under any policy, because half precision saturates a sigmoid at a logit of 11.
+    Shapes: `(batch, height, width, channels)` -> `(batch, height, width, classes)`, whatever
+        `keras.config.image_data_format()` says; float32 under any policy, because half precision
+        saturates a sigmoid at a logit of 11.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: for a setting out of range, for no images, and for images without pixels.
+
+    Example:
+        >>> logits = unet(width=2, depth=2)(np.zeros((1, 5, 7, 1)))
+        >>> tuple(logits.shape)
+        (1, 5, 7, 1)
 
     Source: Ronneberger et al. 2015 (arXiv:1505.04597), figure 1; with padding, so that output
         and image have one size, with batch normalisation, and much narrower.
     """
+    settings = {"channels": channels, "classes": classes, "width": width, "depth": depth}
+    for name, value in settings.items():
+        check_whole(name, value, at_least=1)
     image = keras.Input((None, None, channels))
-    x, skips = image, []
+    x, skips = MirrorToMultiple(2**depth, name="mirror_to_multiple")(image), []
     for level in range(depth):
         x = _two_convolutions(x, width * 2**level)
         skips.append(x)
-        x = layers.MaxPooling2D()(x)
+        x = layers.MaxPooling2D(**_LAST)(x)
     x = _two_convolutions(x, width * 2**depth)
     for level in reversed(range(depth)):
-        x = layers.Concatenate()([layers.UpSampling2D()(x), skips[level]])
+        x = layers.Concatenate()([layers.UpSampling2D(**_LAST)(x), skips[level]])
         x = _two_convolutions(x, width * 2**level)
-    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)
+    x = CropLike(name="crop_like")([x, image])
+    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits", **_LAST)(x)
     return keras.Model(image, logits, name="unet")
 
 
 def _two_convolutions(x, filters):
     for _ in range(2):
         x = layers.Conv2D(
-            filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal"
+            filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", **_LAST
         )(x)
         # The runs are a few hundred steps long; Keras's momentum of 0.99 would still remember
         # the first of them at the end.
         x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.ReLU()(x)
     return x
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class MirrorToMultiple(layers.Layer):
+    """Mirrors images at the end of each side, up to the next multiple of a number of pixels.
+
+    Mirrored, not filled: what is added has the statistics of the picture, so that batch
+    normalisation sees nothing new; and mirrored as often as needed, so that no image is too small.
+
+    Args:
+        multiple: of so many pixels, at least 1.
+
+    Shapes: `(batch, *spatial, channels)`; the spatial sides grow.
+
+    Returns:
+        The images; as they are, where all sides are multiples.
+
+    Raises:
+        ValueError: for a setting out of range, for no images, and for images without pixels.
+
+    Example:
+        >>> row = MirrorToMultiple(4)(np.array([[[[1.0], [2], [3], [4], [5]]]]))
+        >>> print(ops.convert_to_numpy(row)[0, 0, :, 0])
+        [1. 2. 3. 4. 5. 5. 4. 3.]
+    """
+
+    def __init__(self, multiple, **kwargs):
+        super().__init__(**kwargs)
+        self.multiple = check_whole("multiple", multiple, at_least=1)
+
+    def call(self, images):
+        if 0 in images.shape:  # some kernels of TensorFlow give batches without images odd sizes
+            raise ValueError(
+                "There must be images, and they must have pixels. "
+                f"Received: shape {tuple(images.shape)}"
+            )
+        for axis in range(1, len(images.shape) - 1):
+            size = ops.shape(images)[axis]
+            grown = self._grown(size)
+            if grown is not size:
+                place = ops.arange(grown) % (2 * size)  # to the end, and back again
+                place = ops.minimum(place, 2 * size - 1 - place)
+                images = ops.take(images, place, axis=axis)
+        return images
+
+    def _grown(self, size):
+        if isinstance(size, int) and size % self.multiple == 0:
+            return size
+        return (size + self.multiple - 1) // self.multiple * self.multiple
+
+    def compute_output_shape(self, shape):
+        batch, *sides, channels = shape
+        return batch, *(side if side is None else self._grown(side) for side in sides), channels
+
+    def get_config(self):
+        return {**super().get_config(), "multiple": self.multiple}
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class CropLike(layers.Layer):
+    """The beginning of each side of an array, as much of it as another one has.
+
+    Shapes: called with the list `[x, like]`, both `(batch, *spatial, channels)`, `x` at least as
+        large as `like`.
+
+    Returns:
+        `x`, with the spatial sides of `like`.
+
+    Example:
+        >>> tuple(CropLike()([np.zeros((1, 8, 8, 3)), np.zeros((1, 5, 7, 1))]).shape)
+        (1, 5, 7, 3)
+    """
+
+    def call(self, pair):
+        x, like = pair
+        if x.shape[1:-1] == like.shape[1:-1] and None not in like.shape[1:-1]:
+            return x
+        return x[(slice(None), *(slice(side) for side in ops.shape(like)[1:-1]))]
+
+    def compute_output_shape(self, shapes):
+        (batch, *_, channels), (_, *sides, _) = shapes
+        return batch, *sides, channels

@@ -1,0 +1,191 @@
+"""The U-Net takes images of any size, and those it always took as before."""
+
+import doctest
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from segloss_ref import models
+from segloss_ref.models import CropLike, MirrorToMultiple, unet
+
+on_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="compiles with tf.function"
+)
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def numpy_of(x):
+    return ops.convert_to_numpy(x)
+
+
+def trained(model, seed=1):
+    """Other weights than the first ones, those of the normalisation too."""
+    rng = np.random.default_rng(seed)
+    model.set_weights(
+        [w + 0.1 * rng.normal(size=w.shape).astype(w.dtype) for w in model.get_weights()]
+    )
+    return model
+
+
+def plain_unet(channels, classes, width, depth):
+    """The same network without the two layers that fit the size."""
+
+    def two_convolutions(x, filters):
+        for _ in range(2):
+            x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+            x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+        return x
+
+    x = image = keras.Input((None, None, channels))
+    skips = []
+    for level in range(depth):
+        skips.append(two_convolutions(x, width * 2**level))
+        x = layers.MaxPooling2D()(skips[-1])
+    x = two_convolutions(x, width * 2**depth)
+    for level in reversed(range(depth)):
+        x = layers.Concatenate()([layers.UpSampling2D()(x), skips[level]])
+        x = two_convolutions(x, width * 2**level)
+    return keras.Model(image, layers.Conv2D(classes, 1, name="logits")(x))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    model = trained(unet(2, 3, width=2, depth=2))
+    plain = plain_unet(2, 3, width=2, depth=2)
+    plain.set_weights(model.get_weights())
+    return model, plain
+
+
+class TestUNet:
+    @pytest.mark.parametrize("shape", [(8, 8), (4, 20)])
+    def test_multiples_are_as_before_to_the_last_bit(self, pair, shape):
+        x = images(2, *shape, 2)
+        np.testing.assert_array_equal(*(numpy_of(model(x)) for model in pair))
+
+    @pytest.mark.parametrize("shape", [(9, 8), (8, 11), (5, 7), (1, 1), (3, 2)])
+    def test_other_sizes_are_those_of_the_mirrored_image_cut(self, pair, shape):
+        model, plain = pair
+        x = images(2, *shape, 2)
+        padding = [(0, 0), *((0, -side % 4) for side in shape), (0, 0)]
+        want = numpy_of(plain(np.pad(x, padding, mode="symmetric")))
+        got = numpy_of(model(x))
+        # The last layer is 1 pixel wide, and may sum its channels in another order.
+        np.testing.assert_allclose(got, want[:, : shape[0], : shape[1]], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(model.predict(x, verbose=0), got, rtol=1e-4, atol=1e-5)
+
+    def test_sizes_that_are_known_or_not_before_the_call(self):
+        model = unet(depth=3)
+        assert model.output_shape == (None, None, None, 1)
+        assert model(keras.Input((50, 64, 1))).shape == (None, 50, 64, 1)
+        assert model.output_names == ["logits"]
+
+    def test_half_precision_ends_in_float32(self):
+        with_half = keras.dtype_policies.DTypePolicy("mixed_float16")
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(with_half)
+        try:
+            logits = unet(depth=1)(images(1, 5, 5, 1))
+        finally:
+            keras.config.set_dtype_policy(before)
+        assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+
+    def test_trains_and_evaluates_on_odd_sizes(self):
+        keras.utils.set_random_seed(0)
+        model = unet(width=2, depth=2)
+        model.compile("adam", "mse")
+        x, y = images(4, 13, 10, 1), images(4, 13, 10, 1, seed=1)
+        before = model.evaluate(x, y, verbose=0)
+        model.fit(x, y, epochs=3, validation_data=(x[:, :9], y[:, :9]), verbose=0)
+        assert np.isfinite(before) and np.isfinite(model.evaluate(x, y, verbose=0))
+
+    def test_saved_and_loaded(self, tmp_path):
+        model = trained(unet(width=2, depth=2))
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        x = images(2, 9, 7, 1)
+        np.testing.assert_array_equal(numpy_of(loaded(x)), numpy_of(model(x)))
+
+    def test_weights_of_the_network_without_these_layers_fit(self, pair, tmp_path):
+        plain = pair[1]
+        plain.save_weights(tmp_path / "old.weights.h5")
+        model = unet(2, 3, width=2, depth=2)
+        model.load_weights(tmp_path / "old.weights.h5")
+        for new, old in zip(model.get_weights(), plain.get_weights(), strict=True):
+            np.testing.assert_array_equal(new, old)
+
+    def test_the_layout_is_channels_last_whatever_keras_is_set_to(self, pair):
+        x = images(1, 6, 8, 2)
+        keras.config.set_image_data_format("channels_first")
+        try:
+            model = unet(2, 3, width=2, depth=2)
+        finally:
+            keras.config.set_image_data_format("channels_last")
+        model.set_weights(pair[0].get_weights())
+        np.testing.assert_array_equal(numpy_of(model(x)), numpy_of(pair[0](x)))
+
+    @on_tensorflow
+    @pytest.mark.parametrize("jit", [False, True])
+    def test_compiled_for_any_size(self, pair, jit):
+        import tensorflow as tf
+
+        model = pair[0]
+        signature = [tf.TensorSpec((None, None, None, 2))]
+        compiled = tf.function(model, input_signature=signature, jit_compile=jit)
+        for shape in ((2, 8, 8, 2), (1, 9, 7, 2), (3, 1, 2, 2)):
+            x = images(*shape)
+            np.testing.assert_allclose(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"channels": 0}, "`channels` must be a whole number, at least 1. Received: 0"),
+            ({"classes": 0}, "`classes` must be a whole number, at least 1"),
+            ({"width": 0.5}, "`width` must be a whole number, at least 1. Received: 0.5"),
+            ({"depth": 0}, "`depth` must be a whole number, at least 1. Received: 0"),
+            ({"depth": "3"}, "`depth` must be a whole number, at least 1. Received: '3'"),
+        ],
+    )
+    def test_settings_out_of_range_are_refused(self, settings, message):
+        with pytest.raises(ValueError, match=message):
+            unet(**settings)
+
+    @pytest.mark.parametrize("shape", [(2, 0, 8, 2), (2, 8, 0, 2), (0, 9, 8, 2)])
+    def test_no_images_and_images_without_pixels_are_refused(self, pair, shape):
+        with pytest.raises(ValueError, match="There must be images, and they must have pixels"):
+            pair[0](np.zeros(shape))
+
+
+class TestLayers:
+    @pytest.mark.parametrize("spatial", [(6,), (7, 5), (3, 4, 1)])
+    def test_mirrored_as_numpy_does_and_cut_back(self, spatial):
+        x = images(2, *spatial, 3)
+        padding = [(0, 0), *((0, -side % 4) for side in spatial), (0, 0)]
+        layer = MirrorToMultiple(4)
+        mirrored = numpy_of(layer(x))
+        np.testing.assert_array_equal(mirrored, np.pad(x, padding, mode="symmetric"))
+        np.testing.assert_array_equal(numpy_of(CropLike()([mirrored, x])), x)
+        assert layer.compute_output_shape(x.shape) == mirrored.shape
+        unknown = layer(keras.Input((None,) * len(spatial) + (3,)))
+        assert unknown.shape == (None,) * (len(spatial) + 1) + (3,)
+
+    def test_config_round_trip(self):
+        for layer in (MirrorToMultiple(8, name="here"), CropLike(dtype="float16")):
+            config = keras.saving.serialize_keras_object(layer)
+            assert config["registered_name"] == f"segloss_ref>{type(layer).__name__}"
+            again = keras.saving.deserialize_keras_object(config)
+            assert again.get_config() == layer.get_config()
+
+    def test_a_multiple_that_is_none_is_refused(self):
+        with pytest.raises(ValueError, match="`multiple` must be a whole number, at least 1"):
+            MirrorToMultiple(0)
+
+
+def test_examples_in_the_docstrings():
+    result = doctest.testmod(models, extraglobs={"np": np})
+    assert result.attempted > 0
+    assert result.failed == 0
