@@ -4,6 +4,7 @@ It is filled by a decorator on each class, `catalogued`, which also makes Keras 
 name and exports it from its module. All other lists of losses are made from it.
 """
 
+import functools
 import inspect
 import sys
 from dataclasses import dataclass
@@ -116,15 +117,21 @@ def settings_of(cls: type) -> tuple[str, ...]:
         >>> settings_of(loss_class("TverskyLoss"))[:3]
         ('alpha', 'beta', 'smooth')
     """
+    return tuple(defaults_of(cls))
+
+
+@functools.cache
+def defaults_of(cls: type) -> dict:
+    """All settings of a loss class, see `settings_of`, with their defaults."""
     found = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base):
             continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        found |= dict.fromkeys(named[1:])  # the first is self
+        (_, *parameters) = inspect.signature(base.__init__).parameters.values()
+        named = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+        found |= {name: default for name, default in named.items() if name not in found}
         if len(named) == len(parameters):
             break
-        if getattr(cls, "kwargs_go_to", None):
-            return (*found, *(s for s in settings_of(cls.kwargs_go_to) if s not in found))
-    return tuple(found)
+        if further := getattr(cls, "kwargs_go_to", None):
+            return found | {k: v for k, v in defaults_of(further).items() if k not in found}
+    return found

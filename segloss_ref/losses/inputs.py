@@ -94,7 +94,7 @@ class Prediction:
 
 
 def _safe_log(x):
-    least = ops.cast(keras.config.epsilon(), x.dtype)
+    least = ops.convert_to_tensor(keras.config.epsilon(), dtype=x.dtype)
     return ops.log(ops.where(x < least, least, x))  # NaN stays NaN
 
 
@@ -118,9 +118,9 @@ def _log_not_softmax(z):
 def as_batch(y_true, y_pred, sample_weight, *, loss) -> Batch:
     """Checks one call of `loss` and returns it as a `Batch`. No shape is ever broadcast."""
     y_true, y_pred, sample_weight = classes_last(y_true, y_pred, sample_weight, loss.data_format)
-    check_taken(loss, y_pred)
     ignored = check_labels("ignore_class", loss.ignore_class)
     truth = Truth(y_true, y_pred, ignored, kind_of(loss.multilabel, y_pred))
+    check_taken(loss, y_pred)
     weight = checked_weight(sample_weight, y_pred, loss.compute_dtype)
     y, valid = truth.shaped(weight, loss.compute_dtype)
     return assemble(y, valid, y_pred, weight, loss)

@@ -332,7 +332,7 @@ class MultiScaleSSIMLoss(WindowLoss):
             if j == len(_SCALES) - 1:
                 error = either(luminance, error)
             error = mean_over_pixels(batch, error, weight)
-            most = ops.cast(1 - _LEAST_SIMILARITY, error.dtype)
+            most = ops.convert_to_tensor(1 - _LEAST_SIMILARITY, dtype=error.dtype)
             error = ops.where(error > most, most, error)
             log_similarity = log_similarity + exponent * ops.log1p(-error)
         return -ops.expm1(log_similarity)

@@ -18,6 +18,7 @@ THIRDS = np.full((1, 2, 2, 3), 1 / 3)
         (HALF, HALF * 40, {"from_logits": True}),
         (np.array([[[0, 1], [2, 0]]]), THIRDS, {}),
         (np.array([[[0, 1], [2, 255]]]), THIRDS, {"ignore_class": 255}),
+        (np.array([[[0, 1], [2, -1]]]), THIRDS, {}),  # out of the picture
         (THIRDS, THIRDS * 2, {"multilabel": True}),
         (HALF, HALF, {"sample_weight": np.array([2.0])}),
     ],
@@ -36,7 +37,7 @@ def test_good_batches_pass(y, p, options):
         (HALF, HALF * 3, {}, "from_logits=True"),
         (THIRDS, THIRDS * 2, {}, "sums from 2 to 2"),
         (np.array([[[0, 1], [3, 0]]]), THIRDS, {}, "0 to 2. Received: values from 0 to 3"),
-        (np.array([[[0, 1], [-1, 0]]]), THIRDS, {}, "values from -1 to 1"),
+        (np.array([[[0, 1], [-2, 0]]]), THIRDS, {}, "values from -2 to 1"),
         (HALF[..., 0], HALF, {}, "never broadcast"),
         (HALF, HALF, {"sample_weight": np.array([-2.0])}, "must not be negative"),
         (HALF, HALF, {"sample_weight": np.array([np.nan])}, "`sample_weight` must be finite"),

@@ -283,7 +283,7 @@ MASK, MAP = np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), int)
         (MAP, (2, 4, 4, 1), r"y_true.shape=\(1, 4, 4\), y_pred.shape=\(2, 4, 4, 1\)"),
         (MAP, (1, 4, 4), r"y_pred.shape=\(1, 4, 4\)"),
         (MAP + 65, (1, 4, 4, 1), r"1 to `max_blobs`, 64.* Received: labels from 65 to 65"),
-        (MAP - 2, (1, 4, 4, 1), "Received: labels from -2 to -2"),
+        (MAP - 2, (1, 4, 4, 1), "Received: values from -2 to -2"),
     ],
 )
 def test_bad_inputs_of_blobs_say_what_came(y, z, message):
