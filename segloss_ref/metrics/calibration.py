@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segloss_ref.metrics.common import described, zeros_and_ones
+from segloss_ref.checks import check_whole
+from segloss_ref.metrics.common import as_array, as_mask, described, in_picture
 
 
 class ReliabilityCurve(NamedTuple):
@@ -15,7 +16,7 @@ class ReliabilityCurve(NamedTuple):
     count: np.ndarray
 
 
-def reliability_curve(y_true, y_prob, bins=15):
+def reliability_curve(y_true, y_prob, bins=15, *, ignore_class=None):
     """How often the predictions of each confidence are right.
 
     Pixels are put into bins of equal width, (0, 1/M], ..., ((M - 1)/M, 1], the first with 0 too.
@@ -24,11 +25,12 @@ def reliability_curve(y_true, y_prob, bins=15):
     them, and right means that the most probable class is the true one.
 
     Args:
-        y_true: Binary mask, or integer class map where `y_prob` has classes. Any shape: pixels
-            to be ignored are left out by indexing, `y_true[keep], y_prob[keep]`.
+        y_true: Binary mask, or integer class map where `y_prob` has classes. Of any shape: the
+            pixels of several images are taken together.
         y_prob: Probabilities, not logits, of the shape of `y_true`, or with one axis more, at the
             end, for two or more classes.
         bins: M, the number of bins.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A named tuple of arrays `(bins,)`: `confidence`, the mean confidence in each bin;
@@ -45,9 +47,8 @@ def reliability_curve(y_true, y_prob, bins=15):
 
     Source: Guo et al. 2017, arXiv:1706.04599, section 2
     """
-    if not isinstance(bins, (int, np.integer)) or bins < 1:
-        raise ValueError(f"`bins` must be a whole number, 1 or more. Received: {bins!r}")
-    confidence, right = _confidence(y_true, y_prob)
+    bins = check_whole("bins", bins, at_least=1, at_most=10**6)
+    confidence, right = _confidence(y_true, y_prob, ignore_class)
     inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
     bin_of = np.digitize(confidence, inner_edges, right=True)
     count, confidence, right = (
@@ -57,19 +58,22 @@ def reliability_curve(y_true, y_prob, bins=15):
         return ReliabilityCurve(confidence / count, right / count, count)
 
 
-def expected_calibration_error(y_true, y_prob, bins=15):
+def expected_calibration_error(y_true, y_prob, bins=15, *, ignore_class=None):
     """Mean gap between confidence and accuracy over the bins of the reliability curve.
 
     `Σ_m (n_m / n) |accuracy_m - confidence_m|`
 
     Args:
-        y_true: Binary mask, or integer class map where `y_prob` has classes; of any shape.
+        y_true: Binary mask, or integer class map where `y_prob` has classes. Of any shape: the
+            pixels of several images are taken together.
         y_prob: Probabilities, not logits, of the shape of `y_true`, or with one axis more, at the
             end, for two or more classes. What confidence is in each case: `reliability_curve`.
         bins: Number of bins of equal width. The error grows with it: compare at one number.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
-        A float in [0, 1], 0 being perfect. An empty mask is no special case.
+        A float in [0, 1], 0 being perfect. An empty mask is no special case. NaN where all pixels
+        are left out.
 
     Raises:
         ValueError: If the shapes do not fit, a value is out of range or there is no pixel.
@@ -80,38 +84,43 @@ def expected_calibration_error(y_true, y_prob, bins=15):
 
     Source: Guo et al. 2017, arXiv:1706.04599, equation 3
     """
-    curve = reliability_curve(y_true, y_prob, bins)
+    curve = reliability_curve(y_true, y_prob, bins, ignore_class=ignore_class)
+    pixels = curve.count.sum()
     gap = np.abs(curve.accuracy - curve.confidence)
-    return float(np.nansum(curve.count * gap) / curve.count.sum())
+    return float(np.nansum(curve.count * gap) / pixels) if pixels else float("nan")
 
 
-def _confidence(y_true, y_prob):
+# --- Shared parts -------------------------------------------------------------------------------
+
+
+def _confidence(y_true, y_prob, ignore_class):
     """Confidence of each pixel in float64, and whether the prediction is right; both flat."""
-    y_true, y_prob = np.asarray(y_true), np.asarray(y_prob)
+    y_true, y_prob = as_array(y_true, "y_true"), as_array(y_prob, "y_prob")
     binary = y_prob.shape == y_true.shape
-    if not y_true.size or not (binary or y_prob.shape[:-1] == y_true.shape) or y_prob.dtype == bool:
+    fits = binary or y_prob.shape[:-1] == y_true.shape
+    if not y_true.ndim or not y_true.size or not fits or y_prob.dtype == bool:
         raise ValueError(
             "`y_prob` must hold numbers and have the shape of `y_true`, or that shape and an axis "
             "of classes at the end, and there must be a pixel. "
             f"Received: y_true {described(y_true)}, y_prob {described(y_prob)}"
         )
-    y_prob = y_prob.astype(float)
+    valid = in_picture(y_true, ignore_class)
+    p = y_prob[valid].astype(float)
     # A softmax in float32 may end up a few units in the last place above 1.
-    if not ((y_prob >= 0) & (y_prob <= 1 + 1e-6)).all():
+    if not ((p >= 0) & (p <= 1 + 1e-6)).all():
         raise ValueError(
             "`y_prob` must hold probabilities between 0 and 1: apply the sigmoid or the softmax "
-            f"to logits first. Received: {described(y_prob)}"
+            f"to logits first. Received: {described(y_prob, valid)}"
         )
     if binary:
-        return np.minimum(y_prob, 1).ravel(), zeros_and_ones(y_true, "y_true").ravel()
-    classes = y_prob.shape[-1]
-    integer = np.issubdtype(y_true.dtype, np.integer)
-    if classes < 2 or not integer or y_true.min() < 0 or y_true.max() >= classes:
+        return np.minimum(p, 1), as_mask(y_true, valid, "y_true")[valid]
+    labels, classes = y_true[valid], y_prob.shape[-1]
+    whole = np.issubdtype(y_true.dtype, np.integer)
+    if classes < 2 or not whole or ((labels < 0) | (labels >= classes)).any():
         raise ValueError(
             "Where `y_prob` has an axis of classes there must be two or more of them, and `y_true` "
-            "must be an integer class map with values from 0 to classes - 1. (For one probability "
-            "per pixel give both the same shape.) "
-            f"Received: y_true {described(y_true)}, y_prob {described(y_prob)}"
+            "must be an integer class map with values from 0 to classes - 1, beside -1 and "
+            "`ignore_class`. (For one probability per pixel give both the same shape.) "
+            f"Received: y_true {described(y_true, valid)}, y_prob {described(y_prob, valid)}"
         )
-    right = y_prob.argmax(axis=-1) == y_true
-    return np.minimum(y_prob.max(axis=-1), 1).ravel(), right.ravel()
+    return np.minimum(p.max(axis=-1), 1), p.argmax(axis=-1) == labels

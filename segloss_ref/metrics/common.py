@@ -1,84 +1,163 @@
-"""What all metrics share: how masks and maps are read and refused."""
+"""What all metrics share: how masks and maps are read, refused and cut into images."""
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 
-
-def ratio(numerator, denominator, empty=1.0):
-    return float(numerator / denominator) if denominator else empty
+from segloss_ref.checks import VOID, check_choice, check_labels
 
 
-def binary_pair(y_true, y_pred):
-    y_true, y_pred = binary(y_true, "y_true"), binary(y_pred, "y_pred")
-    _check_same_shape(y_true, y_pred)
-    return y_true, y_pred
+class Pairs(NamedTuple):
+    """Truth and prediction image by image, `(n, *space)` each, and which pixels are judged.
+
+    `single` says that there was one image, given without an axis of images.
+    """
+
+    true: np.ndarray
+    pred: np.ndarray
+    valid: np.ndarray
+    single: bool
 
 
-def instance_pair(y_true, y_pred):
-    y_true, y_pred = _instances(y_true, "y_true"), _instances(y_pred, "y_pred")
-    _check_same_shape(y_true, y_pred)
-    return y_true, y_pred
+def mask_pairs(y_true, y_pred, spatial_dims, ignore_class):
+    """Two binary masks, as booleans; pixels that are out belong to neither."""
+    return _pairs(as_mask, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def binary(mask, name):
-    mask = np.asarray(mask)
-    _check_axes(mask, name)
-    return zeros_and_ones(mask, name)
+def instance_pairs(y_true, y_pred, spatial_dims, ignore_class):
+    """Two instance maps; pixels that are out are background in both."""
+    return _pairs(_as_instances, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def zeros_and_ones(mask, name):
-    """The mask as booleans."""
-    if mask.dtype == bool:
-        return mask
-    if mask.dtype.kind not in "iuf" or not ((mask == 0) | (mask == 1)).all():
+def _pairs(read, y_true, y_pred, spatial_dims, ignore_class):
+    y_true, y_pred = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
+    true = as_images(y_true, "y_true", spatial_dims)
+    pred = as_images(y_pred, "y_pred", spatial_dims)
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            "`y_true` and `y_pred` must have the same shape. "
+            f"Received: y_true {described(y_true)}, y_pred {described(y_pred)}"
+        )
+    valid = in_picture(true, ignore_class)
+    true, pred = read(true, valid, "y_true"), read(pred, valid, "y_pred")
+    return Pairs(true, pred, valid, single=true.ndim > y_true.ndim)
+
+
+def each_image(metric, pairs, unknown=math.nan):
+    """`metric(true, pred, valid)` of one image as it is, of a batch as an array, `(n, ...)`.
+
+    An image without a pixel to judge gives `unknown`. Of named tuples, each field is an array.
+    """
+    images = zip(pairs.true, pairs.pred, pairs.valid)
+    values = [metric(*image) if image[-1].any() else unknown for image in images]
+    if pairs.single:
+        return values[0]
+    table = np.array(values).reshape(len(values), *np.shape(unknown))
+    return type(unknown)(*table.T) if isinstance(unknown, tuple) else table
+
+
+def as_array(x, name):
+    """An array of numbers from an array, a list, or a tensor whose values are there."""
+    try:
+        array = np.asarray(_fetched(x))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        if hasattr(x, "row_splits") or not hasattr(x, "dtype"):
+            raise ValueError(_one_array(name, f"{type(x).__name__}: {error}")) from error
+        raise TypeError(
+            f"`{name}` must hold values that are there: this metric computes with NumPy, and a "
+            "compiled model hands it symbolic tensors. In `model.compile` use "
+            "`segloss_ref.metrics.DiceMetric()`, `IoUMetric()`, `PrecisionMetric()` or "
+            f"`RecallMetric()`; call others on what `predict` gives. Received: {type(x).__name__}"
+        ) from error
+    if array.dtype.name == "bfloat16":  # no type of NumPy's own
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(_one_array(name, described(array)))
+    return array
+
+
+def _fetched(x):
+    if not hasattr(x, "detach"):
+        return x
+    # A tensor of PyTorch may have a gradient, be on another device, and be no type of NumPy's.
+    x = x.detach().cpu()
+    return x.float() if str(x.dtype) == "torch.bfloat16" else x
+
+
+def _one_array(name, received):
+    return (
+        f"`{name}` must be one array of booleans or numbers, all images of one size. "
+        f"Received: {received}"
+    )
+
+
+def as_images(array, name, spatial_dims):
+    """The array with an axis of images in front."""
+    dims = check_choice("spatial_dims", spatial_dims, (None, 2, 3)) or 2
+    if array.ndim >= 3 and array.shape[-1] == 1:
+        raise ValueError(
+            f"`{name}` seems to carry a channel axis, which is no direction in space: drop it with "
+            f"`{name}[..., 0]`. (Images one pixel wide: swap their last two axes.) "
+            f"Received: {described(array)}"
+        )
+    if spatial_dims is None and array.ndim in (3, 4):
+        raise ValueError(
+            f"`{name}` has {array.ndim} axes: images of two or of three dimensions, one or "
+            "several? Say `spatial_dims=2` or `spatial_dims=3`: with one axis more than that it "
+            f"is a batch, and each image gets a value of its own. Received: {described(array)}"
+        )
+    if array.ndim not in (dims, dims + 1) or 0 in array.shape[-dims:]:
+        axes = "height, width" if dims == 2 else "depth, height, width"
+        several = "" if spatial_dims is None else f", or a batch of them, (n, {axes})"
+        raise ValueError(
+            f"`{name}` must be one image, ({axes}){several}, with a pixel at least. "
+            f"Received: {described(array)}"
+        )
+    return array[None] if array.ndim == dims else array
+
+
+def in_picture(y_true, ignore_class):
+    """Which pixels are judged: those whose label is neither -1 nor to be ignored."""
+    valid = np.ones(y_true.shape, bool)
+    for label in (VOID, *check_labels("ignore_class", ignore_class)):
+        valid &= y_true != label  # one by one: exact for all types, which `isin` is not
+    return valid
+
+
+def as_mask(mask, valid, name):
+    """The mask as booleans; a pixel that is out may hold anything and becomes False."""
+    seen = mask[valid]
+    if mask.dtype != bool and not ((seen == 0) | (seen == 1)).all():
         raise ValueError(
             f"`{name}` must be a binary mask, of booleans or of the numbers 0 and 1: threshold "
-            "probabilities (`y_pred > 0.5`) and masks of 0 and 255 (`mask > 0`) first. "
-            f"Received: {described(mask)}"
+            "probabilities (`y_pred > 0.5`) and masks of 0 and 255 (`mask > 0`) first. Pixels "
+            "whose truth is -1 are left out, and so are those of `ignore_class`. "
+            f"Received: {described(mask, valid)}"
         )
-    return mask == 1
+    return (mask == 1) & valid
 
 
-def _instances(labels, name):
-    labels = np.asarray(labels)
-    _check_axes(labels, name)
+def _as_instances(labels, valid, name):
     if labels.dtype == bool:
         raise ValueError(
             f"`{name}` must be an integer instance map. A boolean mask does not tell objects that "
             "touch from one another: number its components with `label_components`. "
             f"Received: {described(labels)}"
         )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+    seen = labels[valid]
+    if labels.dtype.kind == "f" or (seen < 0).any():
         raise ValueError(
             f"`{name}` must be an integer instance map, 0 for background and a positive number "
-            f"for each object. Received: {described(labels)}"
+            "for each object (-1, in the truth alone, for pixels out of the picture). "
+            f"Received: {described(labels, valid)}"
         )
-    return labels
+    return np.where(valid, labels, 0)
 
 
-def _check_axes(array, name):
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise ValueError(
-            f"`{name}` must be one image of two or three axes of space, with a pixel at least. "
-            f"Received: {described(array)}"
-        )
-    if array.ndim == 3 and array.shape[-1] == 1:
-        raise ValueError(
-            f"`{name}` seems to carry a channel axis, which is no direction in space: drop it with "
-            f"`{name}[..., 0]`. Received: {described(array)}"
-        )
-
-
-def _check_same_shape(y_true, y_pred):
-    if y_true.shape != y_pred.shape:
-        raise ValueError(
-            "`y_true` and `y_pred` must have the same shape. "
-            f"Received: y_true {described(y_true)}, y_pred {described(y_pred)}"
-        )
-
-
-def described(array):
-    """Shape, type and range of an array, for error messages."""
-    text = f"shape {array.shape}, dtype {array.dtype}"
-    if array.size and array.dtype.kind in "biuf":
-        text += f", values from {array.min()} to {array.max()}"
+def described(array, where=slice(None)):
+    """Shape and type of an array, and the range of what it holds there, for error messages."""
+    text, seen = f"shape {array.shape}, dtype {array.dtype}", array[where] if array.ndim else array
+    if seen.size and array.dtype.kind in "biuf":
+        text += f", values from {seen.min()} to {seen.max()}"
     return text

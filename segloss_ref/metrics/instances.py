@@ -4,22 +4,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segloss_ref.metrics.common import binary, instance_pair, ratio
+from segloss_ref.checks import VOID, check_number, check_whole
+from segloss_ref.metrics.common import (
+    as_array,
+    as_images,
+    as_mask,
+    each_image,
+    in_picture,
+    instance_pairs,
+)
 
 
-def label_components(mask, connectivity=1):
+def label_components(mask, connectivity=1, *, spatial_dims=None, ignore_class=None):
     """Instance map of a binary mask: its connected components, numbered from 1.
 
     The way from a network's probabilities to objects is `label_components(y_pred > 0.5)`.
 
     Args:
-        mask: Binary mask, `(height, width)` or `(depth, height, width)`.
+        mask: Binary mask, `(height, width)` or `(depth, height, width)`, or -1 out of the picture.
         connectivity: How many coordinates two neighbours may differ in, by 1 each. The default, 1,
             joins pixels across edges only: then a background seam one pixel wide parts two cells
             even where it runs diagonally, and such seams are what a network is trained to draw.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the masks are a batch, and the
+            objects of each image are numbered from 1. By default one image of two dimensions.
+        ignore_class: Label of `mask` that is out of the picture, or several, beside -1.
 
     Returns:
-        An integer array of the mask's shape, 0 for background.
+        An integer array of the mask's shape, 0 for background and -1 for what is out: it joins no
+        objects.
 
     Raises:
         ValueError: If `mask` is not a binary mask, or `connectivity` not between 1 and the number
@@ -31,17 +43,18 @@ def label_components(mask, connectivity=1):
     """
     from scipy import ndimage
 
-    mask = binary(mask, "mask")
-    if connectivity not in range(1, mask.ndim + 1):
-        raise ValueError(
-            f"`connectivity` must be a whole number from 1 to {mask.ndim}, the number of axes. "
-            f"Received: {connectivity!r}"
-        )
-    structure = ndimage.generate_binary_structure(mask.ndim, connectivity)
-    return ndimage.label(mask, structure)[0]
+    mask = as_array(mask, "mask")
+    images = as_images(mask, "mask", spatial_dims)
+    dims = images.ndim - 1
+    connectivity = check_whole("connectivity", connectivity, at_least=1, at_most=dims)
+    valid = in_picture(images, ignore_class)
+    structure = ndimage.generate_binary_structure(dims, connectivity)
+    inside = as_mask(images, valid, "mask")
+    labels = np.array([ndimage.label(image, structure)[0] for image in inside], np.int32)
+    return np.where(valid, labels.reshape(valid.shape), VOID).reshape(mask.shape)
 
 
-def average_precision(y_true, y_pred, threshold=0.5):
+def average_precision(y_true, y_pred, threshold=0.5, *, spatial_dims=None, ignore_class=None):
     """Share of objects found, among all that are true or predicted, at an IoU threshold.
 
     `TP / (TP + FP + FN)`
@@ -57,6 +70,9 @@ def average_precision(y_true, y_pred, threshold=0.5):
         y_true, y_pred: Instance maps of one shape, `(height, width)` or `(depth, height, width)`.
         threshold: One IoU in [0, 1), or a sequence of them. The Bowl's score is the mean over
             `numpy.linspace(0.5, 0.95, 10)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Number in `y_true` of pixels to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]; for a sequence of thresholds an array with one value for each. No object
@@ -73,23 +89,26 @@ def average_precision(y_true, y_pred, threshold=0.5):
     """
     from scipy import sparse
 
-    thresholds = np.asarray(threshold, dtype=float)
-    if thresholds.ndim > 1 or not ((thresholds >= 0) & (thresholds < 1)).all():
-        raise ValueError(
-            "`threshold` must be a number, at least 0 and below 1, or a sequence of such numbers. "
-            f"Received: {threshold!r}"
-        )
-    table = _overlaps(y_true, y_pred)
-    n_true, n_pred = table.true_area.size, table.pred_area.size
+    several = np.iterable(threshold)
+    thresholds = [
+        check_number("threshold", t, at_least=0, below=1)
+        for t in (threshold if several else [threshold])
+    ]
 
-    def at(threshold):
+    def matched(table, threshold):
         hit = table.iou > threshold
         pairs = (hit[hit], (table.true[hit], table.pred[hit]))
-        graph = sparse.csr_array(pairs, shape=(n_true, n_pred))
-        tp = np.count_nonzero(sparse.csgraph.maximum_bipartite_matching(graph) >= 0)
-        return ratio(tp, n_true + n_pred - tp)
+        graph = sparse.csr_array(pairs, shape=(table.true_area.size, table.pred_area.size))
+        return np.count_nonzero(sparse.csgraph.maximum_bipartite_matching(graph) >= 0)
 
-    return at(thresholds) if thresholds.ndim == 0 else np.array([at(t) for t in thresholds])
+    def shares(true, pred, valid):
+        table = _overlaps(true, pred, valid)
+        found = [matched(table, t) for t in thresholds]
+        values = [_ratio(tp, table.true_area.size + table.pred_area.size - tp) for tp in found]
+        return np.array(values) if several else values[0]
+
+    pairs = instance_pairs(y_true, y_pred, spatial_dims, ignore_class)
+    return each_image(shares, pairs, np.full(len(thresholds), np.nan) if several else np.nan)
 
 
 class MergesAndSplits(NamedTuple):
@@ -99,7 +118,7 @@ class MergesAndSplits(NamedTuple):
     splits: int
 
 
-def merges_and_splits(y_true, y_pred):
+def merges_and_splits(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Count predicted objects that merge true ones, and true objects that are split.
 
     * A *merge* is a predicted object that covers two or more true objects. It covers one if more
@@ -111,6 +130,9 @@ def merges_and_splits(y_true, y_pred):
 
     Args:
         y_true, y_pred: Instance maps of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Number in `y_true` of pixels to leave out, or several, beside -1.
 
     Returns:
         A named tuple `(merges, splits)` of two whole numbers; both 0 where a map has no object.
@@ -123,12 +145,17 @@ def merges_and_splits(y_true, y_pred):
         >>> merges_and_splits([[1, 1, 0, 2, 2]], [[5, 5, 5, 5, 5]])
         MergesAndSplits(merges=1, splits=0)
     """
-    table = _overlaps(y_true, y_pred)
-    covered = 2 * table.area > table.true_area[table.true]
-    held = 2 * table.area > table.pred_area[table.pred]
-    merges = np.count_nonzero(np.bincount(table.pred[covered]) >= 2)
-    splits = np.count_nonzero(np.bincount(table.true[held]) >= 2)
-    return MergesAndSplits(int(merges), int(splits))
+
+    def count(*image):
+        table = _overlaps(*image)
+        covered = 2 * table.area > table.true_area[table.true]
+        held = 2 * table.area > table.pred_area[table.pred]
+        merges = np.count_nonzero(np.bincount(table.pred[covered]) >= 2)
+        splits = np.count_nonzero(np.bincount(table.true[held]) >= 2)
+        return MergesAndSplits(int(merges), int(splits))
+
+    pairs = instance_pairs(y_true, y_pred, spatial_dims, ignore_class)
+    return each_image(count, pairs, MergesAndSplits(np.nan, np.nan))
 
 
 class PanopticQuality(NamedTuple):
@@ -139,7 +166,7 @@ class PanopticQuality(NamedTuple):
     rq: float
 
 
-def panoptic_quality(y_true, y_pred):
+def panoptic_quality(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Panoptic quality of the objects of one class, with its two factors.
 
     `PQ = Σ IoU / (TP + FP/2 + FN/2) = SQ · RQ`
@@ -150,6 +177,9 @@ def panoptic_quality(y_true, y_pred):
 
     Args:
         y_true, y_pred: Instance maps of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Number in `y_true` of pixels to leave out, or several, beside -1.
 
     Returns:
         A named tuple `(pq, sq, rq)` of floats in [0, 1]. No object in either map: 1 each. No match,
@@ -165,15 +195,20 @@ def panoptic_quality(y_true, y_pred):
     Source: Kirillov et al. 2019, arXiv:1801.00868, equation 1; the paper leaves out a class that
     is in neither map.
     """
-    table = _overlaps(y_true, y_pred)
-    matched = table.iou[table.iou > 0.5]
-    objects = table.true_area.size + table.pred_area.size
-    sq = ratio(matched.sum(), matched.size, empty=float(objects == 0))
-    rq = ratio(2 * matched.size, objects)
-    return PanopticQuality(sq * rq, sq, rq)
+
+    def quality(*image):
+        table = _overlaps(*image)
+        matched = table.iou[table.iou > 0.5]
+        objects = table.true_area.size + table.pred_area.size
+        sq = _ratio(matched.sum(), matched.size, empty=float(objects == 0))
+        rq = _ratio(2 * matched.size, objects)
+        return PanopticQuality(sq * rq, sq, rq)
+
+    pairs = instance_pairs(y_true, y_pred, spatial_dims, ignore_class)
+    return each_image(quality, pairs, PanopticQuality(np.nan, np.nan, np.nan))
 
 
-def aggregated_jaccard_index(y_true, y_pred):
+def aggregated_jaccard_index(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Aggregated Jaccard index: one intersection over one union, summed over all objects.
 
     `Σ_i |T_i and P_j(i)| / (Σ_i |T_i or P_j(i)| + Σ_k |P_k|)`
@@ -185,6 +220,9 @@ def aggregated_jaccard_index(y_true, y_pred):
 
     Args:
         y_true, y_pred: Instance maps of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Number in `y_true` of pixels to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]; the `iou` where each map has one object. No object in either map: 1. No
@@ -199,17 +237,21 @@ def aggregated_jaccard_index(y_true, y_pred):
 
     Source: Kumar et al. 2017, doi:10.1109/TMI.2017.2677499, algorithm 1
     """
-    table = _overlaps(y_true, y_pred)
-    # Sorted with the best pair of each true object first, which is the one that `unique` finds.
-    order = np.lexsort((table.pred, -table.area, -table.iou, table.true))
-    chosen = order[np.unique(table.true[order], return_index=True)[1]]
-    intersection = table.area[chosen].sum()
-    partners = table.pred_area[table.pred[chosen]].sum()
-    unused = np.delete(table.pred_area, table.pred[chosen]).sum()
-    return ratio(intersection, table.true_area.sum() + partners - intersection + unused)
+
+    def index(*image):
+        table = _overlaps(*image)
+        # Sorted with the best pair of each true object first, which is the one that `unique` finds.
+        order = np.lexsort((table.pred, -table.area, -table.iou, table.true))
+        chosen = order[np.unique(table.true[order], return_index=True)[1]]
+        intersection = table.area[chosen].sum()
+        partners = table.pred_area[table.pred[chosen]].sum()
+        unused = np.delete(table.pred_area, table.pred[chosen]).sum()
+        return _ratio(intersection, table.true_area.sum() + partners - intersection + unused)
+
+    return each_image(index, instance_pairs(y_true, y_pred, spatial_dims, ignore_class))
 
 
-def adapted_rand_error(y_true, y_pred):
+def adapted_rand_error(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Adapted Rand error: one minus the F1 score of pairs of pixels that share a segment.
 
     `1 - 2 Σ_ij n_ij (n_ij - 1) / (Σ_i t_i (t_i - 1) + Σ_j s_j (s_j - 1))`
@@ -221,6 +263,9 @@ def adapted_rand_error(y_true, y_pred):
 
     Args:
         y_true, y_pred: Instance maps of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Number in `y_true` of pixels to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1], 0 being perfect. No object in either map: 0. No object in one of them: 1.
@@ -237,13 +282,16 @@ def adapted_rand_error(y_true, y_pred):
     """
     from skimage import metrics
 
-    y_true, y_pred = (_renumbered(y) for y in instance_pair(y_true, y_pred))
-    if not (y_true.any() and y_pred.any()):
-        return float(y_true.any() or y_pred.any())
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = metrics.adapted_rand_error(y_true, y_pred)[0]
-    # 0/0: no two pixels share a segment in either map, so the two agree on every pair.
-    return 0.0 if np.isnan(error) else float(error)
+    def error(*image):
+        true, pred = _numbered(*image)
+        if not (true.any() and pred.any()):
+            return float(true.any() or pred.any())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = metrics.adapted_rand_error(true, pred)[0]
+        # 0/0: no two pixels share a segment in either map, so the two agree on every pair.
+        return 0.0 if np.isnan(value) else float(value)
+
+    return each_image(error, instance_pairs(y_true, y_pred, spatial_dims, ignore_class))
 
 
 class VariationOfInformation(NamedTuple):
@@ -253,7 +301,7 @@ class VariationOfInformation(NamedTuple):
     split: float
 
 
-def variation_of_information(y_true, y_pred):
+def variation_of_information(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Variation of information between two instance maps, in its two parts.
 
     `VI = H(true | pred) + H(pred | true)`
@@ -265,6 +313,9 @@ def variation_of_information(y_true, y_pred):
 
     Args:
         y_true, y_pred: Instance maps of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Number in `y_true` of pixels to leave out, or several, beside -1.
 
     Returns:
         A named tuple `(merge, split)` of floats in bits, 0 being perfect; their sum is the
@@ -281,9 +332,15 @@ def variation_of_information(y_true, y_pred):
     """
     from skimage import metrics
 
-    y_true, y_pred = (_renumbered(y) for y in instance_pair(y_true, y_pred))
-    split, merge = metrics.variation_of_information(y_true, y_pred)
-    return VariationOfInformation(float(merge), float(split))
+    def parts(*image):
+        split, merge = metrics.variation_of_information(*_numbered(*image))
+        return VariationOfInformation(float(merge), float(split))
+
+    pairs = instance_pairs(y_true, y_pred, spatial_dims, ignore_class)
+    return each_image(parts, pairs, VariationOfInformation(np.nan, np.nan))
+
+
+# --- Shared parts -------------------------------------------------------------------------------
 
 
 class _Overlaps(NamedTuple):
@@ -304,17 +361,25 @@ class _Overlaps(NamedTuple):
         return self.area / (self.true_area[self.true] + self.pred_area[self.pred] - self.area)
 
 
-def _overlaps(y_true, y_pred):
-    y_true, y_pred = (_renumbered(y).ravel() for y in instance_pair(y_true, y_pred))
-    true_area, pred_area = np.bincount(y_true)[1:], np.bincount(y_pred)[1:]
-    both = (y_true > 0) & (y_pred > 0)
+def _overlaps(true, pred, valid):
+    true, pred = _numbered(true, pred, valid)
+    true_area, pred_area = np.bincount(true)[1:], np.bincount(pred)[1:]
+    both = (true > 0) & (pred > 0)
     # A pair of labels as one number, so that `unique` counts pairs, without an n by m table.
     columns = pred_area.size + 1
-    pair, area = np.unique(y_true[both] * columns + y_pred[both], return_counts=True)
+    pair, area = np.unique(true[both] * columns + pred[both], return_counts=True)
     return _Overlaps(true_area, pred_area, pair // columns - 1, pair % columns - 1, area)
 
 
+def _numbered(true, pred, valid):
+    """The pixels in the picture, flat, with objects 1, 2, 3, ... in their order, however large."""
+    return _renumbered(true[valid]), _renumbered(pred[valid])
+
+
 def _renumbered(labels):
-    """The same map with labels 1, 2, 3, ... in the old order, however large those were."""
     values, renumbered = np.unique(labels, return_inverse=True)
     return renumbered + (values[0] != 0)  # without background, the lowest label is 1 and not 0
+
+
+def _ratio(numerator, denominator, empty=1.0):
+    return float(numerator / denominator) if denominator else empty

@@ -2,16 +2,19 @@
 
 import numpy as np
 
-from segloss_ref.metrics.common import binary_pair, ratio
+from segloss_ref.metrics.common import each_image, mask_pairs
 
 
-def dice(y_true, y_pred):
+def dice(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Dice coefficient of two binary masks, the harmonic mean of precision and recall.
 
     `2 TP / (2 TP + FP + FN)`
 
     Args:
         y_true, y_pred: Binary masks of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]. Both masks empty: 1. One of them empty: 0.
@@ -25,17 +28,19 @@ def dice(y_true, y_pred):
 
     Source: Dice 1945, doi:10.2307/1932409; Sørensen 1948.
     """
-    tp, fp, fn, _ = _counts(y_true, y_pred)
-    return ratio(2 * tp, 2 * tp + fp + fn)
+    return _each(dice_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def iou(y_true, y_pred):
+def iou(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Intersection over union of two binary masks, also called the Jaccard index.
 
     `TP / (TP + FP + FN)`, which is `dice / (2 - dice)`
 
     Args:
         y_true, y_pred: Binary masks of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]. Both masks empty: 1. One of them empty: 0.
@@ -49,17 +54,19 @@ def iou(y_true, y_pred):
 
     Source: Jaccard 1912, doi:10.1111/j.1469-8137.1912.tb05611.x
     """
-    tp, fp, fn, _ = _counts(y_true, y_pred)
-    return ratio(tp, tp + fp + fn)
+    return _each(iou_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def precision(y_true, y_pred):
+def precision(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Share of the predicted pixels that are true.
 
     `TP / (TP + FP)`
 
     Args:
         y_true, y_pred: Binary masks of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]. Prediction empty, 0/0: 1 if the truth is empty too and 0 otherwise, so
@@ -72,17 +79,19 @@ def precision(y_true, y_pred):
         >>> precision([[1, 1, 0, 0]], [[0, 1, 1, 1]]) == 1 / 3
         True
     """
-    tp, fp, fn, _ = _counts(y_true, y_pred)
-    return ratio(tp, tp + fp, empty=float(fn == 0))
+    return _each(precision_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def recall(y_true, y_pred):
+def recall(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Share of the true pixels that are predicted, also called sensitivity.
 
     `TP / (TP + FN)`
 
     Args:
         y_true, y_pred: Binary masks of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]. Truth empty, 0/0: 1 if the prediction is empty too and 0 otherwise. With
@@ -95,17 +104,19 @@ def recall(y_true, y_pred):
         >>> recall([[1, 1, 0, 0]], [[0, 1, 1, 1]])
         0.5
     """
-    tp, fp, fn, _ = _counts(y_true, y_pred)
-    return ratio(tp, tp + fn, empty=float(fp == 0))
+    return _each(recall_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def specificity(y_true, y_pred):
+def specificity(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     """Share of the true background pixels that are predicted as background.
 
     `TN / (TN + FP)`, the recall of the background
 
     Args:
         y_true, y_pred: Binary masks of one shape, `(height, width)` or `(depth, height, width)`.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]; with a small object it is near 1 whatever is predicted. Truth without
@@ -118,14 +129,44 @@ def specificity(y_true, y_pred):
         >>> specificity([[1, 1, 0, 0]], [[0, 1, 1, 0]])
         0.5
     """
-    _, fp, fn, tn = _counts(y_true, y_pred)
-    return ratio(tn, tn + fp, empty=float(fn == 0))
+    return _each(specificity_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def _counts(y_true, y_pred):
-    """TP, FP, FN and TN of two binary masks, as whole numbers."""
-    y_true, y_pred = binary_pair(y_true, y_pred)
-    tp = np.count_nonzero(y_true & y_pred)
-    fp = np.count_nonzero(y_pred) - tp
-    fn = np.count_nonzero(y_true) - tp
-    return tp, fp, fn, y_true.size - tp - fp - fn
+# --- Shared parts -------------------------------------------------------------------------------
+
+# Numerator and denominator from the counts TP, FP, FN and TN, of numbers or of tensors. For all of
+# them 0/0 is 1 where there is no error, FP + FN = 0, and else 0.
+
+
+def dice_parts(tp, fp, fn, tn):
+    return 2 * tp, 2 * tp + fp + fn
+
+
+def iou_parts(tp, fp, fn, tn):
+    return tp, tp + fp + fn
+
+
+def precision_parts(tp, fp, fn, tn):
+    return tp, tp + fp
+
+
+def recall_parts(tp, fp, fn, tn):
+    return tp, tp + fn
+
+
+def specificity_parts(tp, fp, fn, tn):
+    return tn, tn + fp
+
+
+def _each(parts, y_true, y_pred, spatial_dims, ignore_class):
+    pairs = mask_pairs(y_true, y_pred, spatial_dims, ignore_class)
+    return each_image(lambda *image: share_of(parts, *image), pairs)
+
+
+def share_of(parts, true, pred, valid):
+    """The share that `parts` gives of two masks."""
+    tp = np.count_nonzero(true & pred)
+    fp, fn = np.count_nonzero(pred) - tp, np.count_nonzero(true) - tp
+    tn = np.count_nonzero(valid) - tp - fp - fn
+    numerator, denominator = parts(tp, fp, fn, tn)
+    return float(numerator / denominator) if denominator else float(fp + fn == 0)

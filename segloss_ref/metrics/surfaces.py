@@ -2,15 +2,18 @@
 
 import numpy as np
 
-from segloss_ref.metrics.common import binary_pair
-from segloss_ref.metrics.overlap import iou
+from segloss_ref.checks import check_number
+from segloss_ref.metrics.common import each_image, mask_pairs
+from segloss_ref.metrics.overlap import iou_parts, share_of
 
 # Distances are square roots of sums of squares: three pixels of 0.1 mm are 0.30000000000000004 mm,
 # and are meant to lie within a tolerance of 0.3 mm.
 _ROUNDING = 1 + 1e-9
 
 
-def hausdorff_distance(y_true, y_pred, percentile=95.0, spacing=1.0):
+def hausdorff_distance(
+    y_true, y_pred, percentile=95.0, spacing=1.0, *, spatial_dims=None, ignore_class=None
+):
     """Hausdorff distance between the surfaces of two binary masks, or a percentile of it.
 
     `max(P_q {d(a, B) : a in A}, P_q {d(b, A) : b in B})`
@@ -19,7 +22,8 @@ def hausdorff_distance(y_true, y_pred, percentile=95.0, spacing=1.0):
     a to the nearest pixel of B, and P_q the q-th percentile, interpolated linearly.
 
     A surface pixel is one of the mask with a neighbour across an edge (in 3-D: a face) outside
-    the mask; what lies beyond the image counts as outside. Each surface pixel weighs the same.
+    the mask; what lies beyond the image counts as outside. A neighbour that is left out (truth -1)
+    does not: behind it the object may go on. Each surface pixel weighs the same.
     The percentile is taken in each direction before the maximum. Some tools pool the two
     directions first, and give less where one mask lacks what the other has.
 
@@ -28,6 +32,9 @@ def hausdorff_distance(y_true, y_pred, percentile=95.0, spacing=1.0):
         percentile: q, in (0, 100]. The default is the usual "HD95", which a few stray pixels do
             not rule; 100 is the Hausdorff distance itself.
         spacing: Size of a pixel, one number or one per axis, in the unit wanted, such as mm.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float, in the unit of `spacing`. Both masks empty: 0. One of them empty: `inf`.
@@ -41,15 +48,17 @@ def hausdorff_distance(y_true, y_pred, percentile=95.0, spacing=1.0):
 
     Source: Huttenlocher, Klanderman and Rucklidge 1993, doi:10.1109/34.232073
     """
-    if not 0 < percentile <= 100:
-        raise ValueError(f"`percentile` must be above 0 and at most 100. Received: {percentile!r}")
-    directed = _surface_distances(y_true, y_pred, spacing)
-    if np.isinf(directed[0]).any():  # interpolating between two infinities is NaN
-        return float("inf")
-    return float(max(np.percentile(d, percentile) for d in directed))
+    percentile = check_number("percentile", percentile, above=0, at_most=100)
+
+    def farthest(there, back):
+        if np.isinf(there).any():  # interpolating between two infinities is NaN
+            return float("inf")
+        return float(max(np.percentile(d, percentile) for d in (there, back)))
+
+    return _of_distances(farthest, y_true, y_pred, spacing, spatial_dims, ignore_class)
 
 
-def average_surface_distance(y_true, y_pred, spacing=1.0):
+def average_surface_distance(y_true, y_pred, spacing=1.0, *, spatial_dims=None, ignore_class=None):
     """Mean distance between the surfaces of two binary masks, symmetric.
 
     `(Σ_a d(a, B) + Σ_b d(b, A)) / (|A| + |B|)`
@@ -61,6 +70,9 @@ def average_surface_distance(y_true, y_pred, spacing=1.0):
     Args:
         y_true, y_pred: Binary masks of one shape, `(height, width)` or `(depth, height, width)`.
         spacing: Size of a pixel, one number or one per axis, in the unit wanted, such as mm.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float, in the unit of `spacing`. Both masks empty: 0. One of them empty: `inf`.
@@ -72,10 +84,14 @@ def average_surface_distance(y_true, y_pred, spacing=1.0):
         >>> average_surface_distance([[1, 1, 0, 0]], [[1, 1, 1, 0]])
         0.2
     """
-    return float(np.concatenate(_surface_distances(y_true, y_pred, spacing)).mean())
+
+    def mean(there, back):
+        return float(np.concatenate([there, back]).mean())
+
+    return _of_distances(mean, y_true, y_pred, spacing, spatial_dims, ignore_class)
 
 
-def surface_dice(y_true, y_pred, tolerance, spacing=1.0):
+def surface_dice(y_true, y_pred, tolerance, spacing=1.0, *, spatial_dims=None, ignore_class=None):
     """Share of the two surfaces that lies within a tolerance of the other surface.
 
     `(|{a in A : d(a, B) <= τ}| + |{b in B : d(b, A) <= τ}|) / (|A| + |B|)`
@@ -88,6 +104,9 @@ def surface_dice(y_true, y_pred, tolerance, spacing=1.0):
         y_true, y_pred: Binary masks of one shape, `(height, width)` or `(depth, height, width)`.
         tolerance: τ, at least 0, in the unit of `spacing`: how far two careful people differ.
         spacing: Size of a pixel, one number or one per axis, in the unit wanted, such as mm.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]. Both masks empty: 1. One of them empty: 0.
@@ -101,19 +120,22 @@ def surface_dice(y_true, y_pred, tolerance, spacing=1.0):
 
     Source: Nikolov et al. 2021, doi:10.2196/26151
     """
-    if not 0 <= tolerance < np.inf:
-        raise ValueError(f"`tolerance` must be finite and at least 0. Received: {tolerance!r}")
-    distances = np.concatenate(_surface_distances(y_true, y_pred, spacing))
-    return float((distances <= tolerance * _ROUNDING).mean())
+    tolerance = check_number("tolerance", tolerance, at_least=0) * _ROUNDING
+
+    def within(there, back):
+        return float((np.concatenate([there, back]) <= tolerance).mean())
+
+    return _of_distances(within, y_true, y_pred, spacing, spatial_dims, ignore_class)
 
 
-def boundary_iou(y_true, y_pred, width=None, spacing=1.0):
+def boundary_iou(y_true, y_pred, width=None, spacing=1.0, *, spatial_dims=None, ignore_class=None):
     """Intersection over union of the two bands that line the masks' boundaries on the inside.
 
     `|T_w and P_w| / |T_w or P_w|`
 
     with T_w and P_w the pixels of the truth and of the prediction whose distance to the nearest
-    pixel outside their own mask is at most w. What lies beyond the image counts as outside.
+    pixel outside their own mask is at most w. What lies beyond the image counts as outside, pixels
+    that are left out (truth -1) do not.
     Distances are Euclidean; the authors' code erodes with a 3 by 3 square, whose bands are wider
     at corners.
 
@@ -122,6 +144,9 @@ def boundary_iou(y_true, y_pred, width=None, spacing=1.0):
         width: w, in the unit of `spacing`, at least one pixel (its largest side). The default is
             the paper's: 2 % of the image's diagonal, or one pixel where that is more.
         spacing: Size of a pixel, one number or one per axis, in the unit wanted, such as mm.
+        spatial_dims: 2 or 3, the axes of space. With one axis more the arrays are a batch, and each
+            image gets its own value: an array `(n,)`. By default one image of two dimensions.
+        ignore_class: Label of `y_true` to leave out, or several, beside -1.
 
     Returns:
         A float in [0, 1]; the `iou` where the bands fill the masks. Both masks empty: 1. One of
@@ -132,58 +157,78 @@ def boundary_iou(y_true, y_pred, width=None, spacing=1.0):
 
     Example:
         >>> large, small = np.ones((5, 5), int), np.pad(np.ones((3, 3), int), 1)
-        >>> iou(large, small), boundary_iou(large, small, width=1)
-        (0.36, 0.0)
+        >>> boundary_iou(large, small, width=1)  # their IoU is 0.36
+        0.0
 
     Source: Cheng et al. 2021, arXiv:2103.16562
     """
-    y_true, y_pred = binary_pair(y_true, y_pred)
-    sides = _sides(spacing, y_true.ndim)
+    pairs = mask_pairs(y_true, y_pred, spatial_dims, ignore_class)
+    space = pairs.true.shape[1:]
+    sides = _sides(spacing, len(space))
     if width is None:
-        width = max(0.02 * np.linalg.norm(sides * y_true.shape), sides.max())
-    # Thinner than one pixel, the bands would be empty, and two empty bands agree perfectly.
-    if not sides.max() <= width * _ROUNDING < np.inf:
+        width = max(0.02 * np.linalg.norm(sides * space), sides.max())
+    width = check_number("width", width, above=0) * _ROUNDING
+    if width < sides.max():  # the bands would be empty, and two empty bands agree perfectly
         raise ValueError(
-            f"`width` must be finite and at least the pixel's largest side, {sides.max():g}. "
-            f"Received: {width!r}"
+            f"`width` must be at least the pixel's largest side, {sides.max():g}. "
+            f"Received: {width / _ROUNDING:g}"
         )
-    return iou(_inner_band(y_true, width, sides), _inner_band(y_pred, width, sides))
+
+    def overlap(true, pred, valid):
+        bands = [_inner_band(mask, valid, width, sides) for mask in (true, pred)]
+        if not any(band.any() for band in bands):  # no boundary is in sight
+            return float(np.array_equal(true, pred))
+        return share_of(iou_parts, *bands, valid)
+
+    return each_image(overlap, pairs)
 
 
-def _surface_distances(y_true, y_pred, spacing):
+# --- Shared parts -------------------------------------------------------------------------------
+
+
+def _of_distances(summary, y_true, y_pred, spacing, spatial_dims, ignore_class):
+    pairs = mask_pairs(y_true, y_pred, spatial_dims, ignore_class)
+    sides = _sides(spacing, pairs.true.ndim - 1)
+    return each_image(lambda *image: summary(*_surface_distances(*image, sides)), pairs)
+
+
+def _surface_distances(true, pred, valid, sides):
     """Distances from the true surface to the predicted one, and back.
 
-    With no surface at all the two agree: a single 0 each. With one only: a single infinity each.
+    With a surface missing, a single 0 each if the masks are equal, else a single infinity each.
     """
     from scipy import ndimage
 
-    masks = binary_pair(y_true, y_pred)
-    sides = _sides(spacing, masks[0].ndim)
-    if not all(mask.any() for mask in masks):
-        nowhere = np.array([np.inf if any(mask.any() for mask in masks) else 0.0])
+    surfaces = [_surface(mask, valid) for mask in (true, pred)]
+    if not all(surface.any() for surface in surfaces):
+        nowhere = np.array([0.0 if np.array_equal(true, pred) else np.inf])
         return nowhere, nowhere
-    # Erosion takes what lies beyond the image for background, so cut objects end there.
-    true, pred = (mask & ~ndimage.binary_erosion(mask) for mask in masks)
-    return (
-        ndimage.distance_transform_edt(~pred, sampling=sides)[true],
-        ndimage.distance_transform_edt(~true, sampling=sides)[pred],
-    )
+    there, back = (ndimage.distance_transform_edt(~s, sampling=sides) for s in reversed(surfaces))
+    return there[surfaces[0]], back[surfaces[1]]
 
 
-def _inner_band(mask, width, sides):
+def _surface(mask, valid):
+    from scipy import ndimage
+
+    # Erosion takes what lies beyond the image for background, so cut objects end there. Behind a
+    # pixel that is out of the picture the object may go on.
+    return mask & ~ndimage.binary_erosion(mask | ~valid)
+
+
+def _inner_band(mask, valid, width, sides):
     from scipy import ndimage
 
     # A frame of background, so that the image's edge is a boundary too.
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=sides)
-    return mask & (depth[(slice(1, -1),) * mask.ndim] <= width * _ROUNDING)
+    depth = ndimage.distance_transform_edt(np.pad(mask | ~valid, 1), sampling=sides)
+    return mask & (depth[(slice(1, -1),) * mask.ndim] <= width)
 
 
 def _sides(spacing, ndim):
     """The pixel's side along each axis."""
-    sides = np.asarray(spacing, dtype=float)
-    if sides.shape not in ((), (ndim,)) or not ((sides > 0) & (sides < np.inf)).all():
+    sides = list(spacing) if np.iterable(spacing) else [spacing] * ndim
+    if len(sides) != ndim:
         raise ValueError(
             f"`spacing` must be one positive number, or one for each of the {ndim} axes. "
             f"Received: {spacing!r}"
         )
-    return np.broadcast_to(sides, (ndim,))
+    return np.array([check_number("spacing", side, above=0) for side in sides])

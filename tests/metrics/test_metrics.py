@@ -121,17 +121,18 @@ def test_overlap_by_hand(y_true, y_pred, dice, iou, precision, recall, specifici
 @given(mask_pairs())
 def test_overlap_properties(pair):
     t, p = pair
-    d, j, pr, re, sp = (metric(t, p) for metric in OVERLAP)
+    said = {"spatial_dims": t.ndim}
+    d, j, pr, re, sp = (metric(t, p, **said) for metric in OVERLAP)
     assert all(0 <= value <= 1 for value in (d, j, pr, re, sp))
     assert d == pytest.approx(2 * j / (1 + j), abs=1e-12)
     # Dice is the harmonic mean of precision and recall, in the empty cases too.
     assert d == pytest.approx(2 * pr * re / (pr + re) if pr + re else 0.0, abs=1e-12)
-    assert metrics.dice(p, t) == d and metrics.iou(p, t) == j
-    assert metrics.recall(p, t) == pr
-    assert metrics.recall(~t, ~p) == sp
+    assert metrics.dice(p, t, **said) == d and metrics.iou(p, t, **said) == j
+    assert metrics.recall(p, t, **said) == pr
+    assert metrics.recall(~t, ~p, **said) == sp
     for metric in OVERLAP:
-        assert metric(t, t) == 1
-        assert metric(np.flip(t), np.flip(p)) == metric(t, p)
+        assert metric(t, t, **said) == 1
+        assert metric(np.flip(t), np.flip(p), **said) == metric(t, p, **said)
 
 
 def test_overlap_does_not_overflow_small_integers():
@@ -205,16 +206,19 @@ def test_hausdorff_percentile_forgives_a_stray_pixel_and_its_direction_matters()
 
 
 def test_surface_metrics_use_spacing_along_the_right_axis():
+    said = {"spatial_dims": 3}
     # One voxel each, 1 apart in z, 2 in y and 3 in x: with sides 5, 1 and 0.5
     # sqrt(5² + 2² + 1.5²) = sqrt(31.25).
     t, p = np.zeros((2, 3, 4, 5), bool)
     t[0, 0, 0] = p[1, 2, 3] = True
     expected = math.sqrt(31.25)
     spacing = (5, 1, 0.5)
-    assert metrics.hausdorff_distance(t, p, spacing=spacing) == pytest.approx(expected)
-    assert metrics.average_surface_distance(t, p, spacing=spacing) == pytest.approx(expected)
-    assert metrics.surface_dice(t, p, tolerance=5.59, spacing=spacing) == 0.0
-    assert metrics.surface_dice(t, p, tolerance=5.60, spacing=spacing) == 1.0
+    assert metrics.hausdorff_distance(t, p, spacing=spacing, **said) == pytest.approx(expected)
+    assert metrics.average_surface_distance(t, p, spacing=spacing, **said) == pytest.approx(
+        expected
+    )
+    assert metrics.surface_dice(t, p, tolerance=5.59, spacing=spacing, **said) == 0.0
+    assert metrics.surface_dice(t, p, tolerance=5.60, spacing=spacing, **said) == 1.0
 
 
 def test_tolerance_survives_rounding():
@@ -258,25 +262,27 @@ def test_boundary_iou_default_width():
 @pytest.mark.parametrize("metric", SURFACE)
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5), (1, 1)])
 def test_surface_metrics_of_empty_masks(metric, shape):
+    said = {"spatial_dims": len(shape)}
     empty, full = np.zeros(shape, bool), np.ones(shape, bool)
     is_distance = metric in SURFACE[:2]
     best, worst = (0.0, math.inf) if is_distance else (1.0, 0.0)
-    assert metric(empty, empty) == best
-    assert metric(full, full) == best
-    assert metric(empty, full) == worst
-    assert metric(full, empty) == worst
+    assert metric(empty, empty, **said) == best
+    assert metric(full, full, **said) == best
+    assert metric(empty, full, **said) == worst
+    assert metric(full, empty, **said) == worst
 
 
 @quick
 @given(mask_pairs(), st.sampled_from([(2.0, 1.0, 0.5), (0.3, 1.7, 1.0)]))
 def test_surface_metrics_against_brute_force(pair, sides):
     t, p = pair
+    said = {"spatial_dims": t.ndim}
     t.flat[0] = p.flat[-1] = True  # empty masks have a test of their own
     sides = np.array(sides[: t.ndim])
     a, b = surface_points(t, sides), surface_points(p, sides)
     there, back = nearest(a, b), nearest(b, a)
 
-    assert metrics.hausdorff_distance(t, p, 100, sides) == pytest.approx(
+    assert metrics.hausdorff_distance(t, p, 100, sides, **said) == pytest.approx(
         max(directed_hausdorff(a, b)[0], directed_hausdorff(b, a)[0])
     )
     # The linear percentile, written out: place q (n - 1) between two neighbours of the sorted list.
@@ -286,18 +292,19 @@ def test_surface_metrics_against_brute_force(pair, sides):
         low, share = int(place), place - int(place)
         d = np.append(np.sort(d), 0.0)
         expected.append((1 - share) * d[low] + (share * d[low + 1] if share else 0))
-    assert metrics.hausdorff_distance(t, p, spacing=sides) == pytest.approx(max(expected))
+    assert metrics.hausdorff_distance(t, p, spacing=sides, **said) == pytest.approx(max(expected))
     pooled = np.concatenate([there, back])
-    assert metrics.average_surface_distance(t, p, sides) == pytest.approx(pooled.mean())
+    assert metrics.average_surface_distance(t, p, sides, **said) == pytest.approx(pooled.mean())
     tau = np.median(pooled)
     within = sum(d <= tau * (1 + 1e-12) for d in pooled)
-    assert metrics.surface_dice(t, p, tau, sides) == pytest.approx(within / len(pooled))
+    assert metrics.surface_dice(t, p, tau, sides, **said) == pytest.approx(within / len(pooled))
 
 
 @quick
 @given(mask_pairs())
 def test_boundary_iou_against_brute_force(pair):
     t, p = pair
+    said = {"spatial_dims": t.ndim}
     t.flat[0] = True
     width = 1.5
 
@@ -309,27 +316,28 @@ def test_boundary_iou_against_brute_force(pair):
 
     t_band, p_band = band(t), band(p)
     expected = len(t_band & p_band) / len(t_band | p_band)
-    assert metrics.boundary_iou(t, p, width=width) == pytest.approx(expected)
+    assert metrics.boundary_iou(t, p, width=width, **said) == pytest.approx(expected)
 
 
 @quick
 @given(mask_pairs())
 def test_surface_metric_properties(pair):
     t, p = pair
+    said = {"spatial_dims": t.ndim}
     for metric in SURFACE:
-        value = metric(t, p)
-        assert value == pytest.approx(metric(p, t))
-        assert value == pytest.approx(metric(np.flip(t), np.flip(p)))
-        assert value == pytest.approx(metric(t.T, p.T))
-        assert metric(t, t) == (0 if metric in SURFACE[:2] else 1)
+        value = metric(t, p, **said)
+        assert value == pytest.approx(metric(p, t, **said))
+        assert value == pytest.approx(metric(np.flip(t), np.flip(p), **said))
+        assert value == pytest.approx(metric(t.T, p.T, **said))
+        assert metric(t, t, **said) == (0 if metric in SURFACE[:2] else 1)
     for metric in SURFACE[:2]:  # twice the pixel, twice the distance
-        assert metric(t, p, spacing=2.0) == pytest.approx(2 * metric(t, p))
-    hd50, hd95, hd100 = (metrics.hausdorff_distance(t, p, q) for q in (50, 95, 100))
+        assert metric(t, p, spacing=2.0, **said) == pytest.approx(2 * metric(t, p, **said))
+    hd50, hd95, hd100 = (metrics.hausdorff_distance(t, p, q, **said) for q in (50, 95, 100))
     assert 0 <= hd50 <= hd95 <= hd100
-    assert metrics.average_surface_distance(t, p) <= hd100
-    assert 0 <= metrics.surface_dice(t, p, 0) <= metrics.surface_dice(t, p, 1) <= 1
-    assert 0 <= metrics.boundary_iou(t, p) <= 1
-    assert metrics.boundary_iou(t, p, width=100) == metrics.iou(t, p)
+    assert metrics.average_surface_distance(t, p, **said) <= hd100
+    assert 0 <= metrics.surface_dice(t, p, 0, **said) <= metrics.surface_dice(t, p, 1, **said) <= 1
+    assert 0 <= metrics.boundary_iou(t, p, **said) <= 1
+    assert metrics.boundary_iou(t, p, width=100, **said) == metrics.iou(t, p, **said)
 
 
 def test_hausdorff_agrees_with_scikit_image():
@@ -357,10 +365,10 @@ def test_label_components_parts_cells_at_a_diagonal_seam():
     # In three dimensions two voxels that share an edge, not a face.
     voxels = np.zeros((2, 2, 2), bool)
     voxels[0, 0, 0] = voxels[1, 1, 0] = True
-    assert metrics.label_components(voxels).max() == 2
-    assert metrics.label_components(voxels, connectivity=2).max() == 1
-    for connectivity in (0, 3, 1.5):
-        with pytest.raises(ValueError, match="from 1 to 2"):
+    assert metrics.label_components(voxels, spatial_dims=3).max() == 2
+    assert metrics.label_components(voxels, connectivity=2, spatial_dims=3).max() == 1
+    for connectivity in (0, 3, 1.5, True):
+        with pytest.raises(ValueError, match=r"`connectivity` must be a whole number.*at most 2"):
             metrics.label_components(mask, connectivity)
 
 
@@ -422,7 +430,9 @@ def test_average_precision_over_thresholds():
     assert values.mean() == 0.5
     assert metrics.average_precision(ONE, p, [0.5]).shape == (1,)
     for bad in (1.0, -0.1, [0.5, 1.5], np.nan, [[0.5]]):
-        with pytest.raises(ValueError, match=r"at least 0 and below 1.*Received"):
+        with pytest.raises(
+            ValueError, match=r"`threshold` .* at least 0 and less than 1\. Received"
+        ):
             metrics.average_precision(ONE, p, bad)
 
 
@@ -566,6 +576,7 @@ def dense_table(t, p):
 @given(instance_pairs())
 def test_instance_metrics_against_the_dense_table(pair):
     t, p = pair
+    said = {"spatial_dims": t.ndim}
     table = dense_table(t, p)
     t_area, p_area = table.sum(axis=1)[1:], table.sum(axis=0)[1:]
     inter = table[1:, 1:]
@@ -577,10 +588,10 @@ def test_instance_metrics_against_the_dense_table(pair):
         rows, columns = linear_sum_assignment(-(ious > threshold).astype(float))
         tp = (ious > threshold)[rows, columns].sum()
         expected = tp / (n + m - tp) if n + m else 1.0
-        assert metrics.average_precision(t, p, threshold) == pytest.approx(expected)
+        assert metrics.average_precision(t, p, threshold, **said) == pytest.approx(expected)
 
     pq = ious[ious > 0.5].sum() / ((n + m) / 2) if n + m else 1.0
-    assert metrics.panoptic_quality(t, p).pq == pytest.approx(pq)
+    assert metrics.panoptic_quality(t, p, **said).pq == pytest.approx(pq)
 
     c, u, used = 0.0, 0.0, set()
     for i in range(n):
@@ -591,13 +602,13 @@ def test_instance_metrics_against_the_dense_table(pair):
         c, u = c + inter[i, best], u + union[i, best]
         used.add(best)
     u += sum(p_area[j] for j in range(m) if j not in used)
-    assert metrics.aggregated_jaccard_index(t, p) == pytest.approx(c / u if u else 1.0)
+    assert metrics.aggregated_jaccard_index(t, p, **said) == pytest.approx(c / u if u else 1.0)
 
     if n and m:
         in_cells = table[1:]
         pairs = [(x * (x - 1)).sum() for x in (in_cells, in_cells.sum(axis=0), t_area)]
         expected = 1 - 2 * pairs[0] / (pairs[1] + pairs[2]) if pairs[1] + pairs[2] else 0.0
-        assert metrics.adapted_rand_error(t, p) == pytest.approx(expected)
+        assert metrics.adapted_rand_error(t, p, **said) == pytest.approx(expected)
 
     share = table / table.sum()
 
@@ -606,40 +617,49 @@ def test_instance_metrics_against_the_dense_table(pair):
 
     joint = entropy(share)
     expected = (joint - entropy(share.sum(axis=0)), joint - entropy(share.sum(axis=1)))
-    assert metrics.variation_of_information(t, p) == pytest.approx(expected, abs=1e-9)
+    assert metrics.variation_of_information(t, p, **said) == pytest.approx(expected, abs=1e-9)
 
     covered, held = inter > t_area[:, None] / 2, inter > p_area / 2
     expected = (covered.sum(axis=0) >= 2).sum(), (held.sum(axis=1) >= 2).sum()
-    assert metrics.merges_and_splits(t, p) == expected
+    assert metrics.merges_and_splits(t, p, **said) == expected
 
 
 @quick
 @given(instance_pairs(), st.permutations(range(1, 5)))
 def test_instance_metric_properties(pair, numbers):
     t, p = pair
+    said = {"spatial_dims": t.ndim}
     permuted = np.array([0, *numbers])[p]
     # Gaps and numbers beyond 32 bits, in the same order.
     spread = np.array([0, 3, 10**6, 2**40, 2**62])[t]
     for metric in INSTANCE:
-        value = metric(t, p)
-        assert metric(spread, p) == pytest.approx(value)
-        assert metric(np.flip(t), np.flip(p)) == pytest.approx(value)
+        value = metric(t, p, **said)
+        assert metric(spread, p, **said) == pytest.approx(value)
+        assert metric(np.flip(t), np.flip(p), **said) == pytest.approx(value)
         if metric is not metrics.aggregated_jaccard_index:  # its last tie-break is the number
-            assert metric(t, permuted) == pytest.approx(value)
-    assert metrics.average_precision(t, t) == 1
-    assert metrics.merges_and_splits(t, t) == (0, 0)
-    assert metrics.panoptic_quality(t, t) == (1, 1, 1)
-    assert metrics.aggregated_jaccard_index(t, t) == 1
-    assert metrics.adapted_rand_error(t, t) == 0
-    assert metrics.variation_of_information(t, t) == pytest.approx((0, 0), abs=1e-12)
-    assert metrics.average_precision(p, t, 0.3) == metrics.average_precision(t, p, 0.3)
-    assert metrics.panoptic_quality(p, t) == pytest.approx(metrics.panoptic_quality(t, p))
-    merge, split = metrics.variation_of_information(t, p)
-    assert metrics.variation_of_information(p, t) == pytest.approx((split, merge), abs=1e-12)
-    assert 0 <= metrics.aggregated_jaccard_index(t, p) <= 1
-    assert 0 <= metrics.adapted_rand_error(t, p) <= 1
+            assert metric(t, permuted, **said) == pytest.approx(value)
+    assert metrics.average_precision(t, t, **said) == 1
+    assert metrics.merges_and_splits(t, t, **said) == (0, 0)
+    assert metrics.panoptic_quality(t, t, **said) == (1, 1, 1)
+    assert metrics.aggregated_jaccard_index(t, t, **said) == 1
+    assert metrics.adapted_rand_error(t, t, **said) == 0
+    assert metrics.variation_of_information(t, t, **said) == pytest.approx((0, 0), abs=1e-12)
+    assert metrics.average_precision(p, t, 0.3, **said) == metrics.average_precision(
+        t, p, 0.3, **said
+    )
+    assert metrics.panoptic_quality(p, t, **said) == pytest.approx(
+        metrics.panoptic_quality(t, p, **said)
+    )
+    merge, split = metrics.variation_of_information(t, p, **said)
+    assert metrics.variation_of_information(p, t, **said) == pytest.approx(
+        (split, merge), abs=1e-12
+    )
+    assert 0 <= metrics.aggregated_jaccard_index(t, p, **said) <= 1
+    assert 0 <= metrics.adapted_rand_error(t, p, **said) <= 1
     one = (t > 0).astype(int), (p > 0).astype(int)
-    assert metrics.aggregated_jaccard_index(*one) == pytest.approx(metrics.iou(*one))
+    assert metrics.aggregated_jaccard_index(*one, **said) == pytest.approx(
+        metrics.iou(*one, **said)
+    )
 
 
 def test_instance_metrics_take_every_integer_type():
@@ -750,10 +770,13 @@ def test_float32_softmax_rounding_is_not_an_error():
         (np.full((4, 4), 255, np.uint8), "`y_{}` must be a binary mask.*uint8.*from 255 to 255"),
         (np.full((4, 4), 0.3), "`y_{}` must be a binary mask.*threshold.*float64.*from 0.3"),
         (np.full((4, 4), np.nan), "`y_{}` must be a binary mask.*nan"),
-        (-np.eye(4, dtype=int), "`y_{}` must be a binary mask.*from -1 to 0"),
-        (np.full((4, 4), "a"), "`y_{}` must be a binary mask.*dtype <U1"),
+        (-2 * np.eye(4, dtype=int), "`y_{}` must be a binary mask.*from -2 to 0"),
+        (np.full((4, 4), "a"), "`y_{}` must be one array of booleans or numbers.*dtype <U1"),
+        ([[1, 0], [1]], "`y_{}` must be one array.*all images of one size.*list"),
         (np.ones(4), r"`y_{}` must be one image.*shape \(4,\)"),
-        (np.ones((1, 4, 4, 2)), r"`y_{}` must be one image.*shape \(1, 4, 4, 2\)"),
+        (np.ones((2, 4, 4)), r"`y_{}` has 3 axes.*Say `spatial_dims=2` or.*shape \(2, 4, 4\)"),
+        (np.ones((1, 4, 4, 2)), r"`y_{}` has 4 axes.*shape \(1, 4, 4, 2\)"),
+        (np.ones((1, 1, 4, 4, 2)), r"`y_{}` must be one image.*shape \(1, 1, 4, 4, 2\)"),
         (np.ones((0, 4)), r"`y_{}` must be one image.*shape \(0, 4\)"),
         (np.ones((4, 4, 1)), r"`y_{0}` seems to carry a channel axis.*`y_{0}\[\.\.\., 0\]`"),
         (np.ones((4, 5)), r"the same shape.*\(4, [45]\).*\(4, [45]\)"),
@@ -773,8 +796,11 @@ def test_binary_metrics_refuse(metric, bad, message):
     [
         (np.ones((4, 4), bool), "`y_{}` must be an integer instance map.*touch.*label_components"),
         (np.ones((4, 4)), "`y_{}` must be an integer instance map.*float64"),
-        (-np.eye(4, dtype=int), "`y_{}` must be an integer instance map.*from -1 to 0"),
+        (np.eye(4) / 2, "`y_{}` must be an integer instance map.*from 0.0 to 0.5"),
+        (-2 * np.eye(4, dtype=int), "`y_{}` must be an integer instance map.*from -2 to 0"),
+        ([[2**64, 0]], "`y_{}` must be one array of booleans or numbers.*dtype object"),
         (np.ones(4, int), r"`y_{}` must be one image.*shape \(4,\)"),
+        (np.ones((2, 4, 4), int), r"`y_{}` has 3 axes.*Say `spatial_dims=2` or"),
         (np.ones((4, 4, 1), int), "`y_{}` seems to carry a channel axis"),
         (np.ones((4, 5), int), r"the same shape.*\(4, [45]\).*\(4, [45]\)"),
     ],
@@ -788,24 +814,31 @@ def test_instance_metrics_refuse(metric, bad, message):
 
 
 @pytest.mark.parametrize("metric", SURFACE)
-@pytest.mark.parametrize("spacing", [0, -1.0, np.nan, np.inf, (1, 0), (1, 1, 1), [[1, 1]]])
+@pytest.mark.parametrize(
+    "spacing", [0, -1.0, np.nan, np.inf, "1", True, (1, 0), (1, 1, 1), [[1, 1]], np.eye(2)]
+)
 def test_surface_metrics_refuse_spacing(metric, spacing):
     # Masks that are empty are no way round the check.
     for mask in (SQUARE, np.zeros_like(SQUARE)):
-        with pytest.raises(ValueError, match=r"`spacing` .* one for each of the 2 axes.*Received"):
+        with pytest.raises(
+            ValueError,
+            match=r"`spacing` must be .*(number and greater than 0|of the 2 axes).*Received",
+        ):
             metric(mask, mask, spacing=spacing)
 
 
 def test_surface_metrics_refuse_settings():
-    for percentile in (0, -5, 101, np.nan):
-        with pytest.raises(ValueError, match=r"`percentile` must be above 0 .*Received"):
+    for percentile in (0, -5, 101, np.nan, "95", None):
+        with pytest.raises(ValueError, match=r"`percentile` must be .* at most 100\. Received"):
             metrics.hausdorff_distance(SQUARE, SQUARE, percentile)
-    for tolerance in (-1, np.nan, np.inf):
+    for tolerance in (-1, np.nan, np.inf, None):
         with pytest.raises(ValueError, match=r"`tolerance` must be .*Received"):
             metrics.surface_dice(SQUARE, SQUARE, tolerance)
     for width in (0, 0.5, -1, np.nan, np.inf):
-        with pytest.raises(ValueError, match=r"`width` must be .*largest side, 1. Received"):
+        with pytest.raises(ValueError, match=r"`width` must be .*Received"):
             metrics.boundary_iou(SQUARE, SQUARE, width)
+    with pytest.raises(ValueError, match=r"largest side, 1\. Received: 0\.5"):
+        metrics.boundary_iou(SQUARE, SQUARE, 0.5)
     with pytest.raises(ValueError, match=r"largest side, 2\.5. Received: 2"):
         metrics.boundary_iou(SQUARE, SQUARE, 2, spacing=(1, 2.5))
 
@@ -815,6 +848,7 @@ def test_surface_metrics_refuse_settings():
     [
         ([0, 1], [0.5, 0.5], 0, "`bins` must be"),
         ([0, 1], [0.5, 0.5], 2.5, "`bins` must be"),
+        ([0, 1], [0.5, 0.5], 10**12, "`bins` must be"),
         ([0, 1], [-3.0, 4.0], 15, "probabilities between 0 and 1.*logits.*from -3.0 to 4.0"),
         ([0, 1], [0.5, np.nan], 15, "probabilities between 0 and 1"),
         ([0, 2], [0.5, 0.5], 15, "`y_true` must be a binary mask.*from 0 to 2"),
@@ -823,7 +857,8 @@ def test_surface_metrics_refuse_settings():
         ([], [], 15, "there must be a pixel"),
         ([0, 1], [[0.5], [0.5]], 15, "two or more"),
         ([0, 2], [[0.5, 0.5], [0.5, 0.5]], 15, "from 0 to classes - 1.*from 0 to 2"),
-        ([0, -1], [[0.5, 0.5], [0.5, 0.5]], 15, "from 0 to classes - 1"),
+        ([0, -2], [[0.5, 0.5], [0.5, 0.5]], 15, "from 0 to classes - 1"),
+        ([0, 255], [[0.5, 0.5], [0.5, 0.5]], 15, "from 0 to classes - 1, beside -1 and `ignore_c"),
         ([0.0, 1.0], [[0.5, 0.5], [0.5, 0.5]], 15, "integer class map"),
     ],
 )
