@@ -1,12 +1,18 @@
 """Every check of a setting, in one dialect: what it must be, then what was received.
 
 Each function takes the name of a setting and its value, and returns the value as it is kept or
-raises a `ValueError` that says what is allowed. The module knows nothing of the others.
+raises a `ValueError` that says what is allowed. `visible` is for checks of values: it gives those
+of an array or tensor, if they can be seen. The module knows nothing of the others.
 """
 
 import difflib
 import math
 import numbers
+import sys
+
+import keras
+import numpy as np
+from keras import ops
 
 #: The label of pixels that are out of the picture: in class maps, masks and instance maps alike.
 VOID = -1
@@ -125,3 +131,23 @@ def did_you_mean(value, allowed):
     near += [low for low in lower if value and value.lower() in low and low not in near][:3]
     near = [repr(lower[low]) for low in near[:3]]
     return f". Did you mean {' or '.join(near)}?" if near else ""
+
+
+def visible(x):
+    """The values of an array or tensor as a NumPy array where they can be seen now, else `None`.
+
+    They cannot where a function is being compiled, or a model is put together.
+    """
+    if isinstance(x, np.ndarray):
+        return x
+    backend = keras.backend.backend()
+    if isinstance(x, keras.KerasTensor) or (backend == "tensorflow" and not hasattr(x, "numpy")):
+        return None
+    if backend == "jax" and isinstance(x, sys.modules["jax"].core.Tracer):
+        return None
+    if backend == "torch" and sys.modules["torch"].compiler.is_compiling():
+        return None
+    try:
+        return ops.convert_to_numpy(x)
+    except (RuntimeError, TypeError, NotImplementedError):  # transforms of PyTorch hide values, too
+        return None

@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 from scipy import ndimage
 
+from segloss_ref.checks import VOID, check_data_format, check_number, visible
 from segloss_ref.distance import nearest_two_labels
 
 # Ronneberger et al. 2015, below equation 2.
@@ -25,6 +26,10 @@ UNET_2019 = {"w0": 50.0, "sigma": 6.0}
 # What a seam adds to the weight of a pixel may be left out below this share of w0: float32 could
 # not show it beside w0.
 _NEGLIGIBLE = 1e-7
+
+_LARGEST = 2**31 - 1
+# Stands where a compiled graph meets what is no label: its weight is NaN.
+_NO_LABEL = -2
 
 
 def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
@@ -45,7 +50,7 @@ def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
     Args:
         labels: Integers, one image `(height, width)` or a stack `(n, height, width)`, each image
             on its own: 0 background, each cell a number of its own (gaps between the numbers do
-            not matter), -1 outside the picture, where the weight is 0.
+            not matter, nor does their size), -1 outside the picture, where the weight is 0.
         w0: Height of the seams, 0 or more.
         sigma: Their width in pixels, above 0.
         class_weights: The balance w_c. `None` is 1 everywhere; a pair is the weight of the
@@ -56,8 +61,8 @@ def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
         float64 array of the shape of `labels`.
 
     Raises:
-        ValueError: If `labels` is not such an array, a boolean mask above all, or if a setting
-            is out of range.
+        ValueError: If `labels` is not such an array, a boolean mask above all, or has a last axis
+            of one, or if a setting is out of range.
 
     Example:
         >>> unet_weight_map(np.array([[1, 1, 0, 2, 2]])).round(2)
@@ -68,12 +73,13 @@ def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
     """
     w0, sigma, class_weights = _checked_settings(w0, sigma, class_weights)
     labels = _checked_labels(labels)
+    if not labels.size:
+        return np.zeros(labels.shape)
     if labels.ndim == 3:
-        maps = [unet_weight_map(image, w0, sigma, class_weights) for image in labels]
-        return np.stack(maps) if maps else np.zeros(labels.shape)
+        return np.stack([unet_weight_map(image, w0, sigma, class_weights) for image in labels])
 
     weights = _class_map(labels, class_weights)
-    reach = seam_reach(sigma)
+    reach = min(seam_reach(sigma), sum(labels.shape))  # nothing is farther away than both sides
     nearest, second = _squared_distances_to_two(_small_numbers(labels), reach)
     seam = np.flatnonzero((labels == 0) & (second <= reach**2))
     total = np.sqrt(nearest.ravel()[seam]) + np.sqrt(second.ravel()[seam])
@@ -105,7 +111,8 @@ def separate_touching(labels):
         A new array of the shape and dtype of `labels`, with 0 in the seams.
 
     Raises:
-        ValueError: If `labels` is not such an array, a boolean mask above all.
+        ValueError: If `labels` is not such an array, a boolean mask above all, or has a last axis
+            of one.
 
     Example:
         >>> separate_touching(np.array([[1, 1, 1, 2, 2, 2]]))
@@ -152,15 +159,16 @@ def unet_weight_map_ops(labels, w0=10.0, sigma=5.0, class_weights=None):
 
     Args:
         labels: Tensor `(batch, height, width)` of integers below 2³¹, or of floats that hold whole
-            numbers (Keras casts the targets of a loss to float32, which holds them up to 2²⁴).
+            numbers (float32 holds them up to 2²⁴).
         w0, sigma, class_weights: As in `unet_weight_map`, Python numbers.
 
     Returns:
         float32 tensor of the shape of `labels`, without gradient, equal to `unet_weight_map`
-        to 1e-5.
+        to 1e-5. NaN where a compiled graph finds what is no label.
 
     Raises:
-        ValueError: If `labels` is boolean or not of rank 3, or a setting is out of range.
+        ValueError: If `labels` is boolean or not of rank 3, or a setting is out of range; for
+            values that are no labels, where they can be seen.
 
     Example:
         >>> weights = unet_weight_map_ops(ops.array([[[1, 1, 0, 2, 2]]]))
@@ -170,13 +178,15 @@ def unet_weight_map_ops(labels, w0=10.0, sigma=5.0, class_weights=None):
     w0, sigma, class_weights = _checked_settings(w0, sigma, class_weights)
     labels = _labels_tensor(labels)
     weights = _class_map_ops(labels, class_weights)
-    reach = seam_reach(sigma)
+    reach, sides = seam_reach(sigma), labels.shape[1:]
+    if None not in sides:
+        reach = min(reach, sum(sides))  # nothing is farther away than both sides
     if reach > 0:
         # As the two distances together count, the smaller one only up to half as far.
         nearest, second = nearest_two_labels(labels, reach, nearest_radius=reach // 2 + 1)
         seam = w0 * ops.exp(-ops.square(nearest + second) / (2 * sigma**2))
         weights = weights + ops.where(labels == 0, seam, 0.0)
-    return weights
+    return ops.where(labels < VOID, float("nan"), weights)
 
 
 def separate_touching_ops(labels):
@@ -187,10 +197,12 @@ def separate_touching_ops(labels):
             numbers.
 
     Returns:
-        int32 tensor of the shape of `labels`, with 0 in the seams.
+        int32 tensor of the shape of `labels`, with 0 in the seams. Where a compiled graph finds
+        what is no label, it is below -1.
 
     Raises:
-        ValueError: If `labels` is boolean or not of rank 3.
+        ValueError: If `labels` is boolean or not of rank 3; for values that are no labels, where
+            they can be seen.
 
     Example:
         >>> separated = separate_touching_ops(ops.array([[[1, 1, 1, 2, 2, 2]]]))
@@ -228,14 +240,19 @@ class UNetWeightMap(keras.layers.Layer):
 
     Args:
         w0, sigma, class_weights: As in `unet_weight_map`; `UNetWeightMap(**UNET_2015)`.
+        data_format: Where an axis of channels stands, `"channels_last"` or `"channels_first"`;
+            `None` is `keras.config.image_data_format()`.
 
-    Input shape: instance maps `(batch, height, width)` or `(batch, height, width, 1)`, whole
-    numbers. Pixels labelled -1, as augmentation may fill them in, weigh 0 and are no cell.
+    Input shape: instance maps `(batch, height, width)`, or `(batch, height, width, 1)` (channels
+    first: `(batch, 1, height, width)`), whole numbers below 2³¹. Pixels labelled -1, as
+    augmentation may fill them in, weigh 0 and are no cell.
 
-    Output shape: that of the input; float32, without gradient.
+    Output shape: that of the input; float32, without gradient. Where a compiled graph finds what
+    is no label (other negative numbers, fractions, numbers from 2³¹ on), the weight is NaN.
 
     Raises:
-        ValueError: If a setting is out of range, or for boolean maps and other shapes.
+        ValueError: If a setting is out of range, for boolean maps and other shapes, and for values
+            that are no labels, where they can be seen.
 
     Example:
         >>> weights = UNetWeightMap()(np.array([[[1, 1, 1, 2, 2, 2]]]))
@@ -245,18 +262,30 @@ class UNetWeightMap(keras.layers.Layer):
     Source: Ronneberger et al. 2015, arXiv:1505.04597, equation 2.
     """
 
-    def __init__(self, w0=10.0, sigma=5.0, class_weights=None, **kwargs):
+    def __init__(self, w0=10.0, sigma=5.0, class_weights=None, data_format=None, **kwargs):
         # No autocast: labels that come as floats must not be rounded to half precision.
         super().__init__(autocast=False, **kwargs)
         self.w0, self.sigma, self.class_weights = _checked_settings(w0, sigma, class_weights)
+        self.data_format = check_data_format(data_format, keras.config.image_data_format())
+
+    def __call__(self, labels, **kwargs):
+        # Before Keras makes a tensor of them: JAX would let numbers from 2³¹ on begin anew.
+        return super().__call__(_checked_array(labels), **kwargs)
 
     def call(self, labels):
-        channel = len(labels.shape) == 4 and labels.shape[-1] == 1
+        axis = 1 if self.data_format == "channels_first" else -1
+        channel = len(labels.shape) == 4 and labels.shape[axis] == 1
         if channel:
-            labels = ops.squeeze(labels, axis=-1)
+            labels = ops.squeeze(labels, axis=axis)
+        elif len(labels.shape) == 3 and labels.shape[-1] == 1:
+            raise ValueError(
+                "`labels` must have no last axis of one without an axis of images: give "
+                "`labels[None]`; to images 1 pixel wide, add the axis of channels. "
+                f"Received: {_told(labels)}"
+            )
         labels = separate_touching_ops(labels)
         weights = unet_weight_map_ops(labels, self.w0, self.sigma, self.class_weights)
-        return ops.expand_dims(weights, axis=-1) if channel else weights
+        return ops.expand_dims(weights, axis=axis) if channel else weights
 
     def get_config(self):
         return {
@@ -264,23 +293,22 @@ class UNetWeightMap(keras.layers.Layer):
             "w0": self.w0,
             "sigma": self.sigma,
             "class_weights": self.class_weights,
+            "data_format": self.data_format,
         }
 
 
 def _checked_settings(w0, sigma, class_weights):
-    if not 0 <= w0 < math.inf:
-        raise ValueError(f"`w0` must be finite and not negative. Received: w0={w0}")
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"`sigma` must be finite and above 0, in pixels. Received: sigma={sigma}")
+    w0 = check_number("w0", w0, at_least=0)
+    sigma = check_number("sigma", sigma, above=0)
     if class_weights is None or (isinstance(class_weights, str) and class_weights == "balanced"):
-        return float(w0), float(sigma), class_weights
-    pair = isinstance(class_weights, (tuple, list)) and len(class_weights) == 2
-    if not pair or not all(0 <= weight < math.inf for weight in class_weights):
+        return w0, sigma, class_weights
+    if not isinstance(class_weights, (tuple, list)) or len(class_weights) != 2:
         raise ValueError(
-            '`class_weights` must be None, "balanced", or a pair (background, cells) of finite '
-            f"weights that are not negative. Received: {class_weights!r}"
+            '`class_weights` must be None, "balanced", or a pair (background, cells). '
+            f"Received: {class_weights!r}"
         )
-    return float(w0), float(sigma), tuple(float(weight) for weight in class_weights)
+    pair = enumerate(class_weights)
+    return w0, sigma, tuple(check_number(f"class_weights[{i}]", w, at_least=0) for i, w in pair)
 
 
 _BOOLEAN = (
@@ -294,32 +322,72 @@ def _checked_labels(labels):
     labels = np.asarray(labels)
     if labels.dtype == bool:
         raise ValueError(_BOOLEAN)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"`labels` must be integers. Received: dtype {labels.dtype}")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"`labels` must be integers. Received: {_told(labels)}")
     if labels.ndim not in (2, 3):
         raise ValueError(
             "`labels` must be one image (height, width) or a stack (n, height, width). "
-            f"Received: shape {labels.shape}"
+            f"Received: {_told(labels)}"
         )
-    if labels.size and labels.min() < -1:
+    if labels.ndim == 3 and labels.shape[-1] == 1:
         raise ValueError(
-            "`labels` must be 0 (background), a cell's number above 0, or -1 (outside the "
-            f"picture). Received: {labels.min()}"
+            "`labels` must have no last axis of one: give `labels[..., 0]`. (Images 1 pixel wide "
+            f"go one by one.) Received: {_told(labels)}"
         )
+    _check_values(labels, largest=None)
+    return labels
+
+
+def _told(labels):
+    return f"dtype {getattr(labels.dtype, 'name', labels.dtype)}, shape {tuple(labels.shape)}"
+
+
+def _check_values(labels, largest):
+    """Raises unless an array holds nothing but labels, up to the largest allowed."""
+    if not labels.size:
+        return
+    if labels.dtype.kind not in "iu" and (labels != np.floor(labels)).any():
+        raise ValueError(
+            f"`labels` must be whole numbers. Received: fractions or NaN, {_told(labels)}"
+        )
+    low, high = labels.min().item(), labels.max().item()
+    if low < VOID or (largest is not None and high > largest):
+        end = "" if largest is None else f", at most {largest},"
+        raise ValueError(
+            f"`labels` must be 0 (background), a cell's number above 0{end} or -1 (outside the "
+            f"picture). Received: {low if low < VOID else high}"
+        )
+
+
+def _checked_array(labels):
+    """An array or tensor of labels; values that are none are refused where they can be seen."""
+    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    if keras.backend.standardize_dtype(labels.dtype) == "bool":
+        raise ValueError(_BOOLEAN)
+    if (seen := visible(labels)) is not None:
+        _check_values(seen, _LARGEST)
     return labels
 
 
 def _labels_tensor(labels):
-    labels = ops.convert_to_tensor(labels)
-    if keras.backend.standardize_dtype(labels.dtype) == "bool":
-        raise ValueError(_BOOLEAN)
+    """Labels as int32; what a compiled graph finds to be none becomes `_NO_LABEL`."""
+    labels = ops.convert_to_tensor(_checked_array(labels))
     if len(labels.shape) != 3:
         raise ValueError(
-            "`labels` must be of shape (batch, height, width); a layer takes "
-            f"(batch, height, width, 1) too. Received: shape {tuple(labels.shape)}"
+            "`labels` must be of shape (batch, height, width); a layer takes an axis of one "
+            f"channel too, where its `data_format` has it. Received: {_told(labels)}"
         )
+    dtype = keras.backend.standardize_dtype(labels.dtype)
     # Whole numbers carry no gradient: whatever is made of them is a constant in a training step.
-    return ops.cast(labels, "int32")
+    numbers = ops.cast(labels, "int32")
+    if "float" in dtype:
+        wrong = (labels != ops.floor(labels)) | (labels < VOID) | (labels >= _LARGEST + 1.0)
+    elif dtype in ("int64", "uint32", "uint64"):
+        labels = ops.cast(labels, "int64")
+        wrong = (labels < VOID) | (labels > _LARGEST)
+    else:
+        return numbers
+    return ops.where(wrong, _NO_LABEL, numbers)
 
 
 def seam_reach(sigma):
@@ -329,10 +397,14 @@ def seam_reach(sigma):
     w0 exp(-(R + 1)² / (2 sigma²)), which is at most 1e-7 w0. A crop whose map shall be that of the
     whole picture needs the labels that far beyond its edge.
 
+    Raises:
+        ValueError: If `sigma` is not a number above 0.
+
     Example:
         >>> seam_reach(5.0)
         28
     """
+    sigma = check_number("sigma", sigma, above=0)
     return max(math.ceil(sigma * math.sqrt(-2 * math.log(_NEGLIGIBLE))) - 1, 0)
 
 

@@ -15,6 +15,7 @@ from segloss_ref.weight_maps import (
     UNET_2015,
     UNET_2019,
     UNetWeightMap,
+    seam_reach,
     separate_touching,
     separate_touching_ops,
     unet_weight_map,
@@ -452,8 +453,12 @@ class TestLayer:
 BAD_LABELS = [
     (np.zeros((4, 4), bool), "Boolean labels.*cells that touch are one object and get no seam"),
     (np.zeros((4, 4), np.float32), "must be integers. Received: dtype float32"),
-    (np.zeros(4, int), r"one image \(height, width\) or a stack.*Received: shape \(4,\)"),
-    (np.zeros((1, 4, 4, 1), int), r"Received: shape \(1, 4, 4, 1\)"),
+    (np.full((4, 4), np.nan), "must be integers. Received: dtype float64"),
+    (np.zeros((4, 4), object), "must be integers. Received: dtype object"),
+    (np.zeros(4, int), r"one image \(height, width\) or a stack.*int64, shape \(4,\)"),
+    (np.zeros((1, 4, 4, 1), int), r"Received: dtype int64, shape \(1, 4, 4, 1\)"),
+    # A trailing axis of one would make a stack of lines of one image.
+    (np.zeros((4, 4, 1), int), r"no last axis of one: give `labels\[..., 0\]`.*\(4, 4, 1\)"),
     (np.full((4, 4), -2), r"-1 \(outside the picture\). Received: -2"),
 ]
 
@@ -470,13 +475,113 @@ def test_labels_that_are_none_are_refused(function, labels, message):
     ("labels", "message"),
     [
         (np.zeros((1, 4, 4), bool), "Boolean labels received"),
-        (np.zeros((4, 4), np.int32), r"\(batch, height, width\).*Received: shape \(4, 4\)"),
-        (np.zeros((1, 4, 4, 2), np.int32), r"Received: shape \(1, 4, 4, 2\)"),
+        (np.zeros((4, 4), np.int32), r"\(batch, height, width\).*Received:.*, shape \(4, 4\)"),
+        (np.zeros((1, 4, 4, 2), np.int32), r"Received:.*, shape \(1, 4, 4, 2\)"),
+        (np.full((1, 4, 4), 0.5, "float32"), "whole numbers. Received: fractions or NaN, dtype f"),
+        (np.full((1, 4, 4), np.nan, "float32"), "must be whole numbers. Received: fractions or N"),
+        (np.full((1, 4, 4), -2, np.int32), r"-1 \(outside the picture\). Received: -2"),
+        (np.full((1, 4, 4), 2**31), "at most 2147483647, or -1.*Received: 2147483648"),
+        (np.full((1, 4, 4), 2**32 + 5), "at most 2147483647, or -1.*Received: 4294967301"),
+        (np.full((1, 4, 4), 2**31, "uint32"), "at most 2147483647, or -1.*Received: 2147483648"),
+        (np.full((1, 4, 4), 2.0**31, "float32"), "at most 2147483647, or -1.*Received: 2147483"),
     ],
 )
 def test_tensors_that_are_no_labels_are_refused(function, labels, message):
     with pytest.raises(ValueError, match=message):
         function(labels)
+    if labels.dtype.itemsize <= 4 and labels.dtype != "uint32":  # JAX and PyTorch have no others
+        with pytest.raises(ValueError, match=message):
+            function(ops.convert_to_tensor(labels))
+
+
+@on_tensorflow
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (np.int32, -2),
+        (np.int8, -128),
+        (np.int64, 2**31),
+        (np.int64, 2**32 + 1),
+        (np.int64, -(2**32)),
+        (np.uint32, 2**31),
+        (np.float32, 0.5),
+        (np.float32, np.nan),
+        (np.float32, 2.0**31),
+        (np.float32, -np.inf),
+    ],
+)
+def test_what_a_graph_finds_to_be_no_label_weighs_nan(good, bad, jit):
+    import tensorflow as tf
+
+    labels = np.zeros((2, 3, 9), good)
+    labels[:, 1, 2], labels[:, 1, 6] = 1, 2
+    layer = UNetWeightMap(sigma=0.1)  # too narrow for seams, which take XLA long to compile
+    want = layer(labels).numpy()
+    labels[1, 0, 0] = bad
+    got = tf.function(layer, jit_compile=jit)(tf.constant(labels)).numpy()
+    assert np.isnan(got[1, 0, 0]) and np.isnan(got).sum() == 1
+    got[1, 0, 0] = want[1, 0, 0]
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+class TestNothingIn:
+    @pytest.mark.parametrize("shape", [(0, 4, 5), (2, 0, 5), (2, 4, 0)])
+    def test_gives_nothing(self, shape):
+        labels = np.zeros(shape, np.int32)
+        for function in (unet_weight_map, separate_touching, UNetWeightMap()):
+            assert tuple(function(labels).shape) == shape
+
+
+class TestLayout:
+    LABELS = np.array([[[1, 1, 0, 2, 2], [0] * 5, [3] * 5]], np.int32)
+
+    def test_the_axis_of_channels_is_where_it_is_said(self):
+        plain = ops.convert_to_numpy(UNetWeightMap()(self.LABELS))
+        last = UNetWeightMap(data_format="channels_last")(self.LABELS[..., None])
+        np.testing.assert_array_equal(ops.convert_to_numpy(last), plain[..., None])
+        layer = UNetWeightMap(data_format="channels_first")
+        first = layer(self.LABELS[:, None])
+        np.testing.assert_array_equal(ops.convert_to_numpy(first), plain[:, None])
+        np.testing.assert_array_equal(ops.convert_to_numpy(layer(self.LABELS)), plain)
+
+    def test_it_is_that_of_keras_unless_said(self):
+        assert UNetWeightMap().data_format == "channels_last"
+        keras.config.set_image_data_format("channels_first")
+        try:
+            layer = UNetWeightMap()
+        finally:
+            keras.config.set_image_data_format("channels_last")
+        assert layer.data_format == layer.get_config()["data_format"] == "channels_first"
+
+    def test_axes_that_stand_elsewhere_are_refused(self):
+        with pytest.raises(ValueError, match=r"where its `data_format` has it.*\(1, 1, 3, 5\)"):
+            UNetWeightMap()(self.LABELS[:, None])
+        with pytest.raises(ValueError, match=r"where its `data_format` has it.*\(1, 3, 5, 1\)"):
+            UNetWeightMap(data_format="channels_first")(self.LABELS[..., None])
+        with pytest.raises(ValueError, match=r"give `labels\[None\]`.*shape \(3, 5, 1\)"):
+            UNetWeightMap()(self.LABELS[0, ..., None])
+        with pytest.raises(ValueError, match="`data_format` must be one of 'channels_last'"):
+            UNetWeightMap(data_format="NHWC")
+
+    def test_images_one_pixel_wide_have_an_axis_of_channels(self):
+        column = np.array([[1, 0, 2]], np.int32)[..., None, None]
+        weights = ops.convert_to_numpy(UNetWeightMap()(column))
+        np.testing.assert_allclose(np.ravel(weights), [1, 10.231, 1], atol=5e-4)
+        np.testing.assert_allclose(unet_weight_map(column[0, ..., 0]), weights[0, ..., 0])
+
+
+@pytest.mark.parametrize("sigma", [1e4, 1e7])
+def test_seams_wider_than_any_picture(sigma):
+    # Two cells: w0 almost everywhere on the background. One cell has no seam at all.
+    two = np.array([[1, 0, 0, 0, 2]], np.int32)
+    for weights in (unet_weight_map(two, sigma=sigma), UNetWeightMap(sigma=sigma)(two[None])):
+        np.testing.assert_allclose(np.ravel(weights), [1, 11, 11, 11, 1], rtol=1e-6)
+    for weights in (
+        unet_weight_map(two % 2, sigma=sigma),
+        UNetWeightMap(sigma=sigma)(two[None] % 2),
+    ):
+        np.testing.assert_array_equal(np.ravel(weights), [1] * 5)
 
 
 @pytest.mark.parametrize(
@@ -491,19 +596,27 @@ def test_tensors_that_are_no_labels_are_refused(function, labels, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"w0": -1}, "`w0` must be finite and not negative. Received: w0=-1"),
-        ({"w0": np.nan}, "`w0` must be finite"),
-        ({"sigma": 0}, "`sigma` must be finite and above 0, in pixels. Received: sigma=0"),
-        ({"sigma": np.inf}, "`sigma` must be finite"),
+        ({"w0": -1}, "`w0` must be a finite number and at least 0. Received: -1"),
+        ({"w0": np.nan}, "`w0` must be a finite number"),
+        ({"w0": "10"}, "`w0` must be a finite number and at least 0. Received: '10'"),
+        ({"sigma": 0}, "`sigma` must be a finite number and greater than 0. Received: 0"),
+        ({"sigma": np.inf}, "`sigma` must be a finite number"),
+        ({"sigma": True}, "`sigma` must be a finite number"),
         ({"class_weights": "balance"}, "None, \"balanced\", or a pair.*Received: 'balance'"),
         ({"class_weights": (1, 2, 3)}, r"or a pair.*Received: \(1, 2, 3\)"),
-        ({"class_weights": (1, -2)}, "not negative"),
+        ({"class_weights": (1, -2)}, r"`class_weights\[1\]` must be.*at least 0. Received: -2"),
         ({"class_weights": {0: 1, 1: 5}}, "or a pair"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, settings, message):
     with pytest.raises(ValueError, match=message):
         make(**settings)
+
+
+@pytest.mark.parametrize("sigma", [0, -1, np.inf, None])
+def test_a_reach_of_no_width_is_refused(sigma):
+    with pytest.raises(ValueError, match="`sigma` must be a finite number and greater than 0"):
+        seam_reach(sigma)
 
 
 def test_examples_in_the_docstrings():
