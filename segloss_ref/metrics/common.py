@@ -7,6 +7,11 @@ import numpy as np
 
 from segloss_ref.checks import VOID, check_choice, check_labels
 
+_IN_COMPILE = (
+    "In `model.compile` use `segloss_ref.metrics.DiceMetric()`, `IoUMetric()`, "
+    "`PrecisionMetric()` or `RecallMetric()`; call others on what `predict` gives."
+)
+
 
 class Pairs(NamedTuple):
     """Truth and prediction image by image, `(n, *space)` each, and which pixels are judged.
@@ -31,9 +36,11 @@ def instance_pairs(y_true, y_pred, spatial_dims, ignore_class):
 
 
 def _pairs(read, y_true, y_pred, spatial_dims, ignore_class):
+    # On PyTorch a model hands out tensors with values, but batches with an axis of channels.
+    hint = f" {_IN_COMPILE}" if hasattr(y_pred, "detach") else ""
     y_true, y_pred = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
-    true = as_images(y_true, "y_true", spatial_dims)
-    pred = as_images(y_pred, "y_pred", spatial_dims)
+    true = as_images(y_true, "y_true", spatial_dims, hint)
+    pred = as_images(y_pred, "y_pred", spatial_dims, hint)
     if y_true.shape != y_pred.shape:
         raise ValueError(
             "`y_true` and `y_pred` must have the same shape. "
@@ -66,9 +73,8 @@ def as_array(x, name):
             raise ValueError(_one_array(name, f"{type(x).__name__}: {error}")) from error
         raise TypeError(
             f"`{name}` must hold values that are there: this metric computes with NumPy, and a "
-            "compiled model hands it symbolic tensors. In `model.compile` use "
-            "`segloss_ref.metrics.DiceMetric()`, `IoUMetric()`, `PrecisionMetric()` or "
-            f"`RecallMetric()`; call others on what `predict` gives. Received: {type(x).__name__}"
+            f"compiled model hands it symbolic tensors. {_IN_COMPILE} "
+            f"Received: {type(x).__name__}"
         ) from error
     if array.dtype.name == "bfloat16":  # no type of NumPy's own
         array = array.astype(np.float32)
@@ -92,20 +98,21 @@ def _one_array(name, received):
     )
 
 
-def as_images(array, name, spatial_dims):
-    """The array with an axis of images in front."""
+def as_images(array, name, spatial_dims, hint=""):
+    """The array with an axis of images in front; `hint` is for those whose axes are others."""
     dims = check_choice("spatial_dims", spatial_dims, (None, 2, 3)) or 2
     if array.ndim >= 3 and array.shape[-1] == 1:
         raise ValueError(
             f"`{name}` seems to carry a channel axis, which is no direction in space: drop it with "
-            f"`{name}[..., 0]`. (Images one pixel wide: swap their last two axes.) "
-            f"Received: {described(array)}"
+            f"`{name}[..., 0]`. (Images one pixel wide: swap their last two axes.)"
+            f"{hint} Received: {described(array)}"
         )
     if spatial_dims is None and array.ndim in (3, 4):
         raise ValueError(
             f"`{name}` has {array.ndim} axes: images of two or of three dimensions, one or "
             "several? Say `spatial_dims=2` or `spatial_dims=3`: with one axis more than that it "
-            f"is a batch, and each image gets a value of its own. Received: {described(array)}"
+            f"is a batch, and each image gets a value of its own.{hint} "
+            f"Received: {described(array)}"
         )
     if array.ndim not in (dims, dims + 1) or 0 in array.shape[-dims:]:
         axes = "height, width" if dims == 2 else "depth, height, width"

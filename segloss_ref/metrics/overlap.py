@@ -139,22 +139,27 @@ def specificity(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
 
 
 def dice_parts(tp, fp, fn, tn):
+    """Of Dice."""
     return 2 * tp, 2 * tp + fp + fn
 
 
 def iou_parts(tp, fp, fn, tn):
+    """Of intersection over union."""
     return tp, tp + fp + fn
 
 
 def precision_parts(tp, fp, fn, tn):
+    """Of precision."""
     return tp, tp + fp
 
 
 def recall_parts(tp, fp, fn, tn):
+    """Of recall."""
     return tp, tp + fn
 
 
 def specificity_parts(tp, fp, fn, tn):
+    """Of specificity."""
     return tn, tn + fp
 
 

@@ -273,6 +273,10 @@ def test_tensors_of_pytorch_are_read_whatever_they_belong_to():
             return np.array(self.values)
 
     assert metrics.dice(Tensor([[1, 1, 0]]), Tensor([[0, 1, 1]])) == 0.5
+    # What a compiled model of PyTorch hands out has values, but other axes.
+    batch = Tensor(np.zeros((2, 4, 4, 1)))
+    with pytest.raises(ValueError, match=r"channel axis.*segloss_ref\.metrics\.DiceMetric\(\)"):
+        metrics.dice(batch, batch)
 
 
 def test_symbolic_tensors_are_told_what_to_use():
