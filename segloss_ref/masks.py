@@ -4,7 +4,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from segloss_ref.checks import VOID, check_choice, check_labels
 from segloss_ref.metrics import label_components
+
+_AXES = {2: "(n, height, width)", 3: "(n, depth, height, width)"}
 
 _UNITS = {
     "images": "",
@@ -24,8 +27,8 @@ class Description:
     """What `describe` measures. `print` it.
 
     Args:
-        images: How many there are.
-        foreground: Share of the foreground in all pixels.
+        images: How many there are. Those that are out of the picture everywhere are none.
+        foreground: Share of the foreground in all pixels of the picture.
         empty: Share of the images that have no object.
         objects: Mean number of objects in an image.
         size: Median size of an object, in pixels.
@@ -62,20 +65,24 @@ class Description:
         return "\n".join(rows)
 
 
-def describe(masks):
+def describe(masks, *, spatial_dims=2, ignore_class=None):
     """Measures on masks what a choice among the losses depends on.
 
     Args:
-        masks: Binary masks or, better, instance maps, `(n, height, width)` or
-            `(n, depth, height, width)`: 0 background, each object of an image a number of its
-            own, -1 outside the picture (not counted). In binary masks, of booleans or of 0 and 1,
-            each connected component is an object. Of a class map, give one class: `masks == 3`.
+        masks: Binary masks or, better, instance maps, `(n, height, width)` or, with
+            `spatial_dims=3`, `(n, depth, height, width)`: 0 background, each object of an image a
+            number of its own, -1 out of the picture (not counted). In binary masks, of booleans or
+            of 0 and 1, each connected component is an object. Of a class map, give one class:
+            `np.where(masks == -1, -1, masks == 3)`.
+        spatial_dims: 2 for images, 3 for volumes.
+        ignore_class: Numbers in `masks` that are out of the picture beside -1: one, several, or
+            `None`.
 
     Returns:
         A `Description`.
 
     Raises:
-        ValueError: If `masks` is not such an array.
+        ValueError: If `masks` is not such an array, or a setting is not one of those above.
 
     Example:
         >>> masks = np.zeros((2, 16, 16), int)
@@ -91,12 +98,11 @@ def describe(masks):
         width        3 pixels
         thinness     3.667 lengths over widths
     """
-    masks = _checked(masks)
-    binary = masks.dtype == bool or masks.max() <= 1
-    valid, inside = masks != -1, masks > 0
+    masks, valid = _checked(masks, spatial_dims, check_labels("ignore_class", ignore_class))
+    binary, inside = masks.dtype == bool or masks.max() <= 1, masks > 0
     objects = []
     for image in masks:
-        labels = label_components(image > 0) if binary else np.where(image > 0, image, 0)
+        labels = label_components(image > 0, spatial_dims=spatial_dims) if binary else image
         objects += [(*_shape_of(alone), _touches(around)) for alone, around in _objects(labels)]
     sizes, widths, lengths, touching = np.array(objects, float).reshape(-1, 4).T
 
@@ -108,7 +114,7 @@ def describe(masks):
     low, high = np.quantile(sizes, (0.1, 0.9)) if len(sizes) else (1, None)
     return Description(
         images=len(masks),
-        foreground=float(inside.sum() / max(valid.sum(), 1)),
+        foreground=float(inside.sum() / valid.sum()),
         empty=float(1 - inside.reshape(len(masks), -1).any(axis=1).mean()),
         objects=len(objects) / len(masks),
         size=middle(sizes),
@@ -152,17 +158,29 @@ def _touches(around):
     return (around[near] == 2).any()
 
 
-def _checked(masks):
-    masks = np.asarray(masks)
-    if masks.ndim not in (3, 4) or not masks.size or masks.dtype.kind not in "biu":
+def _checked(masks, spatial_dims, ignored):
+    """The masks, 0 where they are out of the picture, and where they are in it."""
+    axes, masks = _AXES[check_choice("spatial_dims", spatial_dims, _AXES)], np.asarray(masks)
+    if masks.ndim != spatial_dims + 1 or masks.dtype.kind not in "biu" or masks.shape[-1] == 1:
         raise ValueError(
-            "`masks` must be booleans or integers, (n, height, width) or (n, depth, height, "
-            f"width), with at least one image. Received: {masks.dtype} {masks.shape}"
+            f"`masks` must be booleans or integers of shape {axes}: an axis of images first, and "
+            "no axis of channels. One image is `masks[None]`, a last axis of one goes with "
+            "`masks[..., 0]`, and volumes need `spatial_dims=3`. "
+            f"Received: {masks.dtype} {masks.shape}, spatial_dims={spatial_dims}"
         )
-    if masks.dtype.kind == "i" and masks.min() < -1:
+    out = np.isin(masks, (VOID, *ignored))
+    seen = ~out.reshape(len(masks), -1).all(axis=1) if masks.size else np.zeros(len(masks), bool)
+    if not seen.any():
+        raise ValueError(
+            f"`masks` must be at least one image of {axes}, with pixels in the picture. "
+            f"Received: {masks.dtype} {masks.shape}, {out.sum()} pixels out of the picture"
+        )
+    masks, valid = np.where(out, np.zeros_like(masks), masks)[seen], ~out[seen]
+    if masks.dtype.kind == "i" and masks.min() < 0:
         raise ValueError(f"`masks` must hold no value below -1. Received: {masks.min()}")
     if masks.max() == 255 and np.isin(masks, (0, 255)).all():
         raise ValueError(
-            "`masks` must be binary or number the objects. Received 0 and 255: give masks > 0"
+            "`masks` must be binary or number the objects. Received 0 and 255: give masks > 0, or, "
+            "where 255 is out of the picture, `ignore_class=255`"
         )
-    return masks
+    return masks, valid

@@ -100,21 +100,86 @@ def test_data_sets_are_told_apart():
 def test_volumes():
     mask = np.zeros((1, 9, 9, 20), bool)
     mask[0, 3:6, 3:6, 2:18] = True
-    found = describe(mask)
+    found = describe(mask, spatial_dims=3)
     assert found.size == 9 * 16 and found.objects == 1
     assert 2 <= found.width <= 3.5
+
+
+def test_a_volume_is_no_stack_of_images():
+    # A rod through all slices: one object of the volume, one of each slice.
+    mask = np.zeros((5, 9, 9), bool)
+    mask[:, 3:6, 3:6] = True
+    as_images, as_volume = describe(mask), describe(mask[None], spatial_dims=3)
+    assert (as_images.images, as_images.objects, as_images.size) == (5, 1, 9)
+    assert (as_volume.images, as_volume.objects, as_volume.size) == (1, 1, 45)
+
+
+def test_labels_to_ignore_do_not_count():
+    labels = drawn("1100", "2200", "0000")
+    framed = np.pad(labels, ((0, 0), (2, 2), (2, 2)), constant_values=255)
+    framed[0, 0] = -1
+    framed[0, 1] = 77
+    assert describe(framed, ignore_class=(255, 77)) == describe(labels)
+    mask = np.where(framed == 255, 255, framed > 0).astype("uint8")[:, 2:]
+    assert describe(mask, ignore_class=255) == describe((labels > 0).astype("uint8"))
+
+
+@pytest.mark.parametrize("ignored", [-1, 300, (-7, 2**40), ()])
+def test_a_label_that_the_masks_cannot_hold_ignores_nothing(ignored):
+    labels = drawn("1100", "2200", "0000").astype("uint8")
+    assert describe(labels, ignore_class=ignored) == describe(labels)
+    assert describe(labels > 0, ignore_class=ignored) == describe(labels > 0)
+
+
+def test_images_that_are_out_everywhere_are_none():
+    labels = drawn("1100", "2200", "0000")
+    both = np.concatenate([labels, np.full_like(labels, -1)])
+    assert describe(both) == describe(labels)
 
 
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        (np.zeros((8, 8), int), r"\(n, height, width\).*Received: int64 \(8, 8\)"),
-        (np.zeros((1, 8, 8)), "Received: float64"),
-        (np.zeros((0, 8, 8), int), "at least one image"),
+        (np.zeros((8, 8), int), r"One image is `masks\[None\]`.*Received: int64 \(8, 8\)"),
+        (np.zeros((8, 8, 1), int), r"last axis of one goes with `masks\[..., 0\]`.*\(8, 8, 1\)"),
+        (np.zeros((2, 8, 8, 1), int), r"`masks\[..., 0\]`.*Received: int64 \(2, 8, 8, 1\)"),
+        (np.zeros((2, 8, 8, 8), int), "volumes need `spatial_dims=3`.*spatial_dims=2"),
+        (np.zeros((1, 8, 8)), "must be booleans or integers.*Received: float64"),
+        (np.full((1, 8, 8), 0.5), "must be booleans or integers.*Received: float64"),
+        (np.full((1, 8, 8), np.nan), "must be booleans or integers.*Received: float64"),
+        (np.zeros((0, 8, 8), int), r"at least one image.*Received: int64 \(0, 8, 8\)"),
+        (np.zeros((2, 0, 8), int), r"with pixels in the picture. Received: int64 \(2, 0, 8\)"),
+        (np.full((1, 8, 8), -1), "with pixels in the picture.*64 pixels out of the picture"),
         (np.full((1, 8, 8), -2), "no value below -1. Received: -2"),
-        (np.eye(8, dtype="uint8")[None] * 255, "Received 0 and 255: give masks > 0"),
+        (np.eye(8, dtype="uint8")[None] * 255, "0 and 255: give masks > 0, or.*ignore_class=255"),
     ],
 )
 def test_errors_say_what_came(masks, message):
     with pytest.raises(ValueError, match=message):
         describe(masks)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((8, 8, 8), r"\(n, depth, height, width\).*\(8, 8, 8\), spatial_dims=3"),
+        ((1, 8, 8, 1), r"`masks\[..., 0\]`.*\(1, 8, 8, 1\), spatial_dims=3"),
+        ((2, 8, 8, 8, 1), "spatial_dims=3"),
+    ],
+)
+def test_volumes_have_an_axis_of_volumes_and_none_of_channels(shape, message):
+    with pytest.raises(ValueError, match=message):
+        describe(np.zeros(shape, int), spatial_dims=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"spatial_dims": 4}, "`spatial_dims` must be one of 2, 3. Received: 4"),
+        ({"spatial_dims": "2"}, "`spatial_dims` must be one of 2, 3. Received: '2'"),
+        ({"ignore_class": 2.0}, "`ignore_class` must be an integer label, several of them, or N"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        describe(np.zeros((1, 8, 8), int), **settings)
