@@ -52,13 +52,17 @@ def test_a_circle_is_found_though_a_function_hides_it(tmp_path):
 def test_arrows_upward_and_sideways_are_found(tmp_path):
     found = package(
         tmp_path,
-        metrics="from segloss_ref.losses import base\nfrom segloss_ref import distance",
+        metrics__overlap="from segloss_ref.losses import base\nfrom segloss_ref import distance",
+        metrics__keras="from segloss_ref.losses.inputs import x",
         losses__base="from segloss_ref.distance import x",
-        distance="",
+        losses__inputs="from segloss_ref.losses.base import x",
+        distance="from segloss_ref import catalogue",
+        catalogue="",
     )
     assert [(a.start, a.end) for a in modules.upward(found)] == [
-        ("metrics", "distance"),
-        ("metrics", "losses.base"),
+        ("distance", "catalogue"),
+        ("losses.inputs", "losses.base"),
+        ("metrics.overlap", "losses.base"),
     ]
 
 

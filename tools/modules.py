@@ -16,11 +16,12 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).resolve().parent.parent / "segloss_ref"
 
 #: The parts of the package from the ground up. Those on one level know nothing of each other.
+#: `losses.inputs` is the door of losses and of Keras metrics; it is a part of its own.
 PARTS = (
     "checks extras",
-    "catalogue distance metrics models plots",
-    "weight_maps masks",
-    "losses augmentation datasets analysis",
+    "catalogue distance losses.inputs models plots",
+    "metrics weight_maps",
+    "losses augmentation datasets masks analysis",
     "functional",
     "segloss_ref",
     "experiment",
@@ -102,14 +103,17 @@ def layers(found: list[Arrow], modules: list[str]) -> list[list[str]]:
 
 def upward(found: list[Arrow]) -> list[Arrow]:
     """The arrows between two parts of the package that do not point down."""
-    pairs = [(a, a.start.split(".")[0], a.end.split(".")[0]) for a in found]
-    return [a for a, start, end in pairs if start != end and _rank(start) <= _rank(end)]
+    pairs = [(arrow, part_of(arrow.start), part_of(arrow.end)) for arrow in found]
+    return [a for a, start, end in pairs if start != end and RANKS[start] <= RANKS[end]]
 
 
-def _rank(part):
+def part_of(module: str) -> str:
+    """The part of the package that a module belongs to."""
+    first = module.split(".")[0]
+    part = module if module in RANKS else first
     if part not in RANKS:
         raise ValueError(f"`PARTS` of {Path(__file__).name} must name each part. Missing: {part}")
-    return RANKS[part]
+    return part
 
 
 def main() -> int:
