@@ -358,7 +358,9 @@ class Truth:
             self._check(seen, out, weight)
             out = None if out is None or not out.any() else ops.convert_to_tensor(out)
         if self.is_map:
-            y = ops.one_hot(ops.cast(y, "int32"), self.classes, dtype=dtype)
+            labels = ops.cast(y, "int32")
+            inside = (labels >= 0) & (labels < self.classes)  # PyTorch refuses other labels
+            y = ops.one_hot(ops.where(inside, labels, -1), self.classes, dtype=dtype)
         else:
             y = ops.cast(y, dtype)
         if wrong is not None:
