@@ -1,4 +1,4 @@
-"""Random deformations of images and their labels alike, inside the training step.
+"""Random deformations of images, their labels and weights alike, inside the training step.
 
 Keras's own layers do not serve for instance maps (3.15): `RandomFlip` turns labels into float32,
 which joins numbers above 2²⁴; `RandomElasticTransform` refuses integers, clips what is filled in to
@@ -9,20 +9,31 @@ the one before it has resampled, filling images and labels with the same number.
 import math
 
 import keras
-from keras import ops
+from keras import ops, tree
 
-from segloss_ref.checks import check_choice, check_number, check_whole
+from segloss_ref.checks import (
+    VOID,
+    check_choice,
+    check_data_format,
+    check_number,
+    check_seed,
+    check_whole,
+    visible,
+)
 
 _FLIPS = ("none", "horizontal", "vertical", "both")
+_INT32 = (-(2**31), 2**31 - 1)
+# Stands where a compiled graph meets a label that int32 does not hold: no loss takes it for one.
+_NO_LABEL = -2
 
 
 @keras.saving.register_keras_serializable(package="segloss_ref")
 class RandomDeformation(keras.layers.Layer):
-    """Flips, turns, scales and bends images and their labels alike, and crops them.
+    """Flips, turns, scales and bends images, labels and weights alike, and crops them.
 
     All steps make one map of coordinates, by which images are resampled once, linearly, and labels
-    once, by the nearest pixel: no label is made that was not there. The output pixel u, counted
-    from the middle, shows the picture at
+    and weights once, by the nearest pixel: none is made that was not there. The output pixel u,
+    counted from the middle, shows the picture at
 
         `x(u) = c + F R(θ) (u + e(c + u)) / s`
 
@@ -41,22 +52,30 @@ class RandomDeformation(keras.layers.Layer):
             the image. The centre is drawn such that an upright crop lies within the image.
         surround: pixels by which the label map reaches farther than the image on each side: what
             `ShapeAwareLoss(surround=...)` wants, to count cells beyond the edge of the crop.
-        fill_value: of images where there is no picture. Labels are -1 there, which the losses take
-            as out of the picture (`ShapeAwareLoss`, and all others with `ignore_class=-1`).
-        seed: of the draws.
+        fill_value: of images where there is no picture. Labels are -1 there (in all channels),
+            which all losses take as out of the picture, and weights 0.
+        seed: of the draws, 0 to 2³² - 1; `None` for another one each time.
+        data_format: where the channels stand, `"channels_last"` or `"channels_first"`, in images,
+            labels and weights alike; `None` is `keras.config.image_data_format()`.
 
     Call arguments:
-        images: `(batch, height, width, channels)`.
-        labels: instance map, class map or mask, `(batch, height, width)` or with a last axis.
-        training: if false, both come back as they are, at their full size.
+        images: `(batch, height, width, channels)`; channels first: `(batch, channels, height,
+            width)`.
+        labels: instance map, class map or mask, `(batch, height, width)` or with an axis of
+            channels; or several of them in a dict, tuple or list, for several outputs.
+        weights: as `sample_weight` in Keras: one number per image, `(batch,)`, which stays, or a
+            map, `(batch, height, width)` or with an axis of one channel; or several, like labels.
+        training: if false, all come back as they are, at their full size.
 
     Returns:
-        The images in the compute dtype of the layer, `(batch, *crop, channels)`, and the labels,
-        `(batch, crop + 2 surround, ...)`: integers as int32, floats in their dtype.
+        The images in the compute dtype of the layer, cropped; the labels, larger by `surround` on
+        each side: integers as int32, floats in their dtype; and, where they are given, the
+        weights, maps as large as the images.
 
     Raises:
-        ValueError: for a setting out of range, images and labels that do not fit, and a crop that
-            is larger than the image.
+        ValueError: for a setting out of range; what does not fit the images; a crop that is larger
+            than the image; labels beyond 32 bits, where they can be seen. (Elsewhere they become
+            -2, which no loss takes.)
 
     Example:
         >>> deform = RandomDeformation(flip="none", rotation=0.0, scale=(2, 2), elastic=0.0)
@@ -80,31 +99,70 @@ class RandomDeformation(keras.layers.Layer):
         surround=0,
         fill_value=0.0,
         seed=None,
+        data_format=None,
         **kwargs,
     ):
         # No autocast: labels that come as floats must not be rounded to half precision.
         super().__init__(autocast=False, **kwargs)
         self.flip = check_choice("flip", flip, _FLIPS)
         self.rotation = check_number("rotation", rotation, at_least=0, at_most=0.5)
-        self.scale = _checked_scale(scale)
+        self.scale = _check_scale(scale)
         self.elastic = check_number("elastic", elastic, at_least=0)
         self.grid = check_whole("grid", grid, at_least=2)
-        self.crop = _checked_crop(crop)
+        self.crop = _check_crop(crop)
         self.surround = check_whole("surround", surround, at_least=0)
         self.fill_value = check_number("fill_value", fill_value)
-        self.seed = seed
+        self.seed = None if seed is None else check_seed("seed", seed)
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.data_format = check_data_format(data_format, keras.config.image_data_format())
 
-    def call(self, images, labels, training=False):
-        images = ops.cast(ops.convert_to_tensor(images), "float32")
-        labels = _signed(ops.convert_to_tensor(labels))
-        _check_pair(images, labels, self.crop)
+    def __call__(self, images, labels, weights=None, **kwargs):
+        # Before Keras makes tensors of them: JAX would let larger numbers begin anew.
+        tree.map_structure(_check_integers, labels)
+        return super().__call__(images, labels, weights, **kwargs)
+
+    def call(self, images, labels, weights=None, training=False):
+        images = self._channels_last("images", images, ranks=(4,))
+        labels = tree.map_structure(
+            lambda y: None if y is None else _signed(self._channels_last("labels", y)), labels
+        )
+        weights = tree.map_structure(self._weight, weights)
+        _check_sizes(images, tree.flatten((labels, weights)), self.crop, self.data_format)
+        images = ops.cast(images, "float32")
         if training:
             places = self._places(ops.shape(images))
-            labels = _nearest(labels, places)
             inner = slice(self.surround, -self.surround or None)
-            images = _linear(images, places[:, inner, inner], self.fill_value)
-        return ops.cast(images, self.compute_dtype), labels
+            labels = tree.map_structure(lambda y: _nearest(y, places, VOID), labels)
+            places = places[:, inner, inner]
+            weights = tree.map_structure(lambda w: _nearest(w, places, 0), weights)
+            images = _linear(images, places, self.fill_value)
+        images = ops.cast(images, self.compute_dtype)
+        result = (images, labels) if weights is None else (images, labels, weights)
+        return tree.map_structure(self._channels_back, result)
+
+    def _weight(self, weight):
+        if weight is None or len(weight.shape) == 1:
+            return weight
+        return self._channels_last("weights", weight)
+
+    def _channels_last(self, name, x, ranks=(3, 4)):
+        x = ops.convert_to_tensor(x)
+        if len(x.shape) not in ranks:
+            first = self.data_format == "channels_first"
+            channels = "channels, height, width" if first else "height, width, channels"
+            shapes = {1: "(batch,)", 3: "(batch, height, width)", 4: f"(batch, {channels})"}
+            allowed = {"weights": (1, 3, 4)}.get(name, ranks)
+            raise ValueError(
+                f"`{name}` must be of shape {' or '.join(shapes[rank] for rank in allowed)}. "
+                f"Received: {name}.shape={tuple(x.shape)}, data_format={self.data_format!r}"
+            )
+        return ops.moveaxis(x, 1, -1) if self._moves(x) else x
+
+    def _channels_back(self, x):
+        return ops.moveaxis(x, -1, 1) if x is not None and self._moves(x) else x
+
+    def _moves(self, x):
+        return self.data_format == "channels_first" and len(x.shape) == 4
 
     def _places(self, shape):
         """Where each output pixel looks, `(batch, height, width, 2)`, in pixels of the picture."""
@@ -153,9 +211,8 @@ class RandomDeformation(keras.layers.Layer):
         return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
 
     def get_config(self):
-        settings = ("flip", "rotation", "scale", "elastic", "grid", "crop", "surround")
-        own = {name: getattr(self, name) for name in (*settings, "fill_value", "seed")}
-        return {**super().get_config(), **own}
+        names = "flip rotation scale elastic grid crop surround fill_value seed data_format".split()
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _cubic(length, x, points):
@@ -207,14 +264,16 @@ def _axes(places):
     return places[..., 0], places[..., 1]
 
 
-def _nearest(labels, places):
+def _nearest(labels, places, fill):
+    if labels is None or len(labels.shape) == 1:
+        return labels
     channel = len(labels.shape) == 4
     image = labels if channel else labels[..., None]
     whole = (
         ops.cast(ops.clip(ops.floor(x + 0.5), 0, side - 1), "int32")
         for x, side in zip(_axes(places), _sides(image))
     )
-    found = ops.where(_inside(image, places), _look_up(image, *whole), -1)
+    found = ops.where(_inside(image, places), _look_up(image, *whole), fill)
     found = ops.cast(found, labels.dtype)
     return found if channel else found[..., 0]
 
@@ -237,21 +296,39 @@ def _linear(image, places, fill_value):
 
 def _signed(labels):
     """Integers as int32: -1 must fit in."""
+    _check_integers(labels)
     dtype = keras.backend.standardize_dtype(labels.dtype)
-    return labels if "float" in dtype else ops.cast(labels, "int32")
+    if "float" in dtype:
+        return labels
+    numbers = ops.cast(labels, "int32")
+    if dtype not in ("int64", "uint32", "uint64") or visible(labels) is not None:
+        return numbers
+    wide = ops.cast(labels, "int64")
+    return ops.where((wide < _INT32[0]) | (wide > _INT32[1]), _NO_LABEL, numbers)
 
 
-def _checked_scale(scale):
-    pair = isinstance(scale, (tuple, list)) and len(scale) == 2
-    if not pair or not 0 < scale[0] <= scale[1] < math.inf:
+def _check_integers(labels):
+    wide = ("int64", "uint32", "uint64")
+    if keras.backend.standardize_dtype(getattr(labels, "dtype", "int32")) not in wide:
+        return
+    seen = visible(labels)
+    if seen is not None and seen.size and not (seen.min() >= _INT32[0] and seen.max() <= _INT32[1]):
         raise ValueError(
-            "`scale` must be a pair (least, largest) of magnifications above 0. "
-            f"Received: {scale!r}"
+            f"`labels` must lie in {_INT32[0]} to {_INT32[1]}, the numbers of 32 bits. "
+            f"Received: values from {seen.min()} to {seen.max()}"
         )
-    return float(scale[0]), float(scale[1])
 
 
-def _checked_crop(crop):
+def _check_scale(scale):
+    if not isinstance(scale, (tuple, list)) or len(scale) != 2:
+        raise ValueError(
+            f"`scale` must be a pair (least, largest) of magnifications. Received: {scale!r}"
+        )
+    least = check_number("scale[0]", scale[0], above=0)
+    return least, check_number("scale[1]", scale[1], at_least=least)
+
+
+def _check_crop(crop):
     if crop is None:
         return None
     sides = crop if isinstance(crop, (tuple, list)) else (crop, crop)
@@ -260,51 +337,55 @@ def _checked_crop(crop):
     return tuple(check_whole("crop", side, at_least=1) for side in sides)
 
 
-def _check_pair(images, labels, crop):
-    if len(images.shape) != 4 or len(labels.shape) not in (3, 4):
-        raise ValueError(
-            "`images` must be of shape (batch, height, width, channels), and `labels` of shape "
-            "(batch, height, width) or (batch, height, width, channels). Received: "
-            f"images.shape={tuple(images.shape)}, labels.shape={tuple(labels.shape)}"
-        )
-    known = zip(images.shape[:3], labels.shape[:3])
-    if any(None not in pair and pair[0] != pair[1] for pair in known):
-        raise ValueError(
-            "Images and labels must have the same size. Received: "
-            f"images.shape={tuple(images.shape)}, labels.shape={tuple(labels.shape)}"
-        )
-    if crop is None and None in images.shape[1:3]:
-        raise ValueError(
-            "The size of the images must be known, or `crop` be given. Received: "
-            f"images.shape={tuple(images.shape)}"
-        )
-    sides = zip(crop or (), images.shape[1:3])
-    if any(side is not None and wanted > side for wanted, side in sides):
-        raise ValueError(
-            f"`crop` must fit into the images. Received: crop={crop}, "
-            f"images.shape={tuple(images.shape)}"
-        )
+def _check_sizes(images, others, crop, data_format):
+    """Raises unless all fit the images, whose channels stand last by now."""
+    shape = tuple(images.shape)
+    told = f"{shape[0]} images of {shape[1]} x {shape[2]} pixels with {shape[3]} channels"
+    told = f"Received: {told}, data_format={data_format!r}"
+    sides, channels = shape[1:3], shape[3]
+    if 0 in shape[1:]:
+        raise ValueError(f"Images must have pixels and channels. {told}")
+    # A side of up to 4 pixels beside more channels than that is an axis of channels.
+    line = sides[0] if data_format == "channels_last" else sides[1]
+    if None not in (line, channels) and line <= 4 < channels:
+        raise ValueError(f"The axes of the images seem to stand otherwise. {told}")
+    for x in others:
+        known = zip(shape, () if x is None else x.shape[:3])
+        if any(None not in pair and pair[0] != pair[1] for pair in known):
+            raise ValueError(
+                "Images, labels and weights must have the same size. "
+                f"Received, with the channels last: images.shape={shape}, and a shape of "
+                f"{tuple(x.shape)}; data_format={data_format!r}"
+            )
+    if crop is None and None in sides:
+        raise ValueError(f"The size of the images must be known, or `crop` be given. {told}")
+    if any(side is not None and wanted > side for wanted, side in zip(crop or (), sides)):
+        raise ValueError(f"`crop` must fit into the images. Received: crop={crop}. {told}")
 
 
 @keras.saving.register_keras_serializable(package="segloss_ref")
 class AugmentedModel(keras.Model):
     """A model that augments each batch that `fit` shows it, on the device, in the training step.
 
-    `fit(images, labels)` gives both to the augmentation, and trains on what comes back. A weight
-    map that the loss makes from the labels is so made after the augmentation: one that was made
-    before would be wrong. `evaluate` and `predict` see the images as they are.
+    `fit(images, labels)` gives both to the augmentation, and trains on what comes back; what was
+    filled in is -1 in the labels, and counts in no loss. `evaluate`, `predict` and
+    `validation_data` see the images as they are.
 
     Args:
-        model: the network.
+        model: the network, with one output or several.
         augmentation: a layer called with `(images, labels, training=True)` that returns such a
-            pair: `RandomDeformation(...)`. Metrics given to `compile` see its labels as well;
-            with a `surround` they are larger than the prediction.
+            pair, and with `weights=` where they are maps: `RandomDeformation(...)`. Metrics given
+            to `compile` see its labels as well; with a `surround` they are larger than the
+            prediction.
 
-    Shapes: as those of `model`. `sample_weight` is one number per image: a map of weights made
-        beforehand does not fit any more, and is refused.
+    Shapes: as those of `model`; labels and `sample_weight` as `RandomDeformation` takes them: all
+        label sets of several outputs and all maps of weights are deformed alike. A map of weights
+        belongs to the pixels that it was made for; one that depends on what lies around a pixel,
+        as that of the U-Net does, is wrong after a crop, and better made from the deformed labels
+        (`ShapeAwareLoss`).
 
     Raises:
-        ValueError: for such a map.
+        ValueError: for images, labels and weights that do not fit together.
 
     Example:
         >>> network = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Conv2D(1, 1)])
@@ -329,20 +410,19 @@ class AugmentedModel(keras.Model):
         # TensorFlow and PyTorch pass the data; JAX passes the values of all variables before it.
         *state, data = args
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if sample_weight is not None and len(sample_weight.shape) > 1:
-            raise ValueError(
-                "`sample_weight` must be one number per image: a map of weights made before the "
-                f"augmentation does not fit after it. Received: shape {sample_weight.shape}"
-            )
         if not state:
-            x, y = self.augmentation(x, y, training=True)
-            return super().train_step((x, y, sample_weight))
+            return super().train_step(self._augmented(x, y, sample_weight))
         (trainable, non_trainable, *rest) = state[0]
         variables = self.non_trainable_variables
         with keras.StatelessScope(zip(variables, non_trainable)) as scope:
-            x, y = self.augmentation(x, y, training=True)
+            data = self._augmented(x, y, sample_weight)
         non_trainable = [scope.get_current_value(v) for v in variables]
-        return super().train_step((trainable, non_trainable, *rest), (x, y, sample_weight))
+        return super().train_step((trainable, non_trainable, *rest), data)
+
+    def _augmented(self, x, y, sample_weight):
+        if all(w is None or len(w.shape) == 1 for w in tree.flatten(sample_weight)):
+            return *self.augmentation(x, y, training=True), sample_weight
+        return self.augmentation(x, y, weights=sample_weight, training=True)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

@@ -13,11 +13,11 @@ from scipy import ndimage
 from segloss_ref import (
     AugmentedModel,
     BinaryCrossEntropyLoss,
+    CategoricalCrossEntropyLoss,
     DiceLoss,
     RandomDeformation,
     ShapeAwareLoss,
     augmentation,
-    unet_weight_map,
 )
 
 STILL = {"flip": "none", "rotation": 0.0, "scale": (1.0, 1.0), "elastic": 0.0}
@@ -224,8 +224,18 @@ def test_config_round_trip():
     [
         ({"flip": "up"}, "`flip` must be one of"),
         ({"rotation": 0.6}, "`rotation` must be.*at most 0.5"),
-        ({"scale": (2, 1)}, r"`scale` must be a pair.*Received: \(2, 1\)"),
-        ({"scale": 1.0}, "`scale` must be a pair"),
+        ({"rotation": "0.1"}, "`rotation` must be a finite number.*Received: '0.1'"),
+        ({"scale": (2, 1)}, r"`scale\[1\]` must be a finite number and at least 2.0. Received: 1"),
+        ({"scale": (0, 1)}, r"`scale\[0\]` must be a finite number and greater than 0"),
+        ({"scale": (1, np.inf)}, r"`scale\[1\]` must be a finite number"),
+        ({"scale": 1.0}, r"`scale` must be a pair \(least, largest\).*Received: 1.0"),
+        ({"fill_value": np.nan}, "`fill_value` must be a finite number"),
+        ({"seed": -1}, "`seed` must be a whole number, at least 0, at most 4294967295"),
+        ({"seed": 1.5}, "`seed` must be a whole number"),
+        (
+            {"data_format": "first"},
+            "`data_format` must be one of 'channels_last', 'channels_first'",
+        ),
         ({"elastic": -1}, "`elastic` must be"),
         ({"grid": 1}, "`grid` must be a whole number, at least 2"),
         ({"crop": 0}, "`crop` must be a whole number, at least 1"),
@@ -241,17 +251,176 @@ def test_settings_out_of_range_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        ((2, 8, 8), (2, 8, 8), r"Received: images.shape=\(2, 8, 8\)"),
-        ((2, 8, 8, 1), (2, 8), r"labels.shape=\(2, 8\)"),
-        ((2, 8, 8, 1), (2, 8, 9), "must have the same size"),
+        (
+            (2, 8, 8),
+            (2, 8, 8),
+            r"`images` must be of shape \(batch, height, width, ch.*\(2, 8, 8\)",
+        ),
+        ((2, 8, 8, 1), (2, 8), r"`labels` must be of shape.*labels.shape=\(2, 8\)"),
+        ((2, 8, 8, 1), (2, 8, 9), r"must have the same size.*a shape of \(2, 8, 9\)"),
         ((2, 8, 8, 1), (1, 8, 8), "must have the same size"),
         ((2, 4, 8, 1), (2, 4, 8), r"`crop` must fit into the images. Received: crop=\(6, 6\)"),
+        ((2, 0, 8, 1), (2, 0, 8), "must have pixels.* 2 images of 0 x 8 pixels"),
+        ((2, 3, 8, 8), (2, 3, 8), "axes of the images seem to stand otherwise.*'channels_last'"),
     ],
 )
 def test_pairs_that_do_not_fit_are_refused(images, labels, message):
     layer = RandomDeformation(crop=6)
     with pytest.raises(ValueError, match=message):
         layer(np.zeros(images), np.zeros(labels, int), training=True)
+
+
+@pytest.mark.parametrize("crop", [None, 6])
+def test_no_images_give_none(crop):
+    shapes = [(0, 8, 7, 2), (0, 8, 7), (0, 8, 7, 1), (0,)]
+    images, *labels, weights = (np.zeros(shape, "float32") for shape in shapes)
+    x, y, w = RandomDeformation(crop=crop)(images, labels, weights, training=True)
+    sides = (8, 7) if crop is None else (6, 6)
+    assert [tuple(a.shape) for a in (x, *y, w)] == [
+        (0, *sides, 2),
+        (0, *sides),
+        (0, *sides, 1),
+        (0,),
+    ]
+
+
+SEVERAL = {"crop": (20, 24), "surround": 2, "scale": (0.5, 0.8)}
+
+
+class TestSeveral:
+    """Label sets of several outputs, and weights, go where the first label map goes."""
+
+    def test_all_label_sets_are_deformed_alike(self):
+        images, labels = pair()
+        x, y = deformed(images, labels, **SEVERAL)
+        given = {"a": labels, "b": (np.stack([labels > 0] * 3, -1), None, labels * 1.0)}
+        layer = RandomDeformation(seed=3, **SEVERAL)
+        again, both = layer(images, given, training=True)
+        np.testing.assert_array_equal(ops.convert_to_numpy(again), x)
+        np.testing.assert_array_equal(ops.convert_to_numpy(both["a"]), y)
+        hot, nothing, floats = both["b"]
+        assert nothing is None
+        want = np.where(y == -1, -1, y > 0)
+        assert set(np.unique(want)) == {-1, 0, 1}
+        np.testing.assert_array_equal(ops.convert_to_numpy(hot), np.stack([want] * 3, -1))
+        np.testing.assert_array_equal(ops.convert_to_numpy(floats), y * 1.0)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+    def test_a_map_of_weights_is_too_and_weighs_0_where_there_is_no_picture(self, dtype):
+        images, labels = pair()
+        weights = ((labels % 7 + 1) * (1 if dtype == "uint8" else 0.5)).astype(dtype)
+        _, y = deformed(images, weights.astype("float32"), **SEVERAL)
+        assert (y == -1).any()
+        want = np.where(y == -1, 0, y)[:, 2:-2, 2:-2].astype(dtype)  # as large as the image
+        per_image = np.arange(3.0)
+        layer = RandomDeformation(seed=3, **SEVERAL)
+        given = {"a": weights, "b": weights[..., None], "c": per_image, "d": None}
+        _, _, got = layer(images, labels, given, training=True)
+        np.testing.assert_array_equal(ops.convert_to_numpy(got["a"]), want)
+        np.testing.assert_array_equal(ops.convert_to_numpy(got["b"]), want[..., None])
+        np.testing.assert_array_equal(ops.convert_to_numpy(got["c"]), per_image)
+        assert got["d"] is None
+
+    def test_without_training_they_come_back_as_they_are(self):
+        images, labels = pair()
+        layer = RandomDeformation(seed=3, **SEVERAL)
+        _, y, w = layer(images, {"a": labels}, {"a": labels * 1.0})
+        np.testing.assert_array_equal(ops.convert_to_numpy(y["a"]), labels)
+        np.testing.assert_array_equal(ops.convert_to_numpy(w["a"]), labels * 1.0)
+
+    @pytest.mark.parametrize(
+        ("labels", "weights", "message"),
+        [
+            (
+                (2, 8, 8),
+                (2, 8, 9),
+                r"labels and weights must have the same.*a shape of \(2, 8, 9\)",
+            ),
+            ((2, 8, 8), (3,), r"labels and weights must have the same.*a shape of \(3,\)"),
+            (
+                (2, 8, 8),
+                (2, 1),
+                r"`weights` must be of shape \(batch,\) or.*weights.shape=\(2, 1\)",
+            ),
+            (
+                (2, 9, 8),
+                (2, 8, 8),
+                r"labels and weights must have the same.*a shape of \(2, 9, 8\)",
+            ),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, labels, weights, message):
+        given = {"a": np.zeros((2, 8, 8)), "b": np.zeros(labels)}
+        with pytest.raises(ValueError, match=message):
+            RandomDeformation()(np.zeros((2, 8, 8, 1)), given, np.zeros(weights), training=True)
+
+
+class TestLayout:
+    def test_channels_stand_where_it_is_said(self):
+        images, labels = pair()
+        hot = np.stack([labels == 0, labels > 0], -1)
+        last = RandomDeformation(seed=3, crop=(20, 24), scale=(0.5, 0.8))
+        first = RandomDeformation.from_config(
+            {**last.get_config(), "data_format": "channels_first"}
+        )
+        x, (y, h), w = last(images, (labels, hot), labels[..., None] * 1.0, training=True)
+        given = (np.moveaxis(a, -1, 1) for a in (images, hot, labels[..., None] * 1.0))
+        images, hot, weights = given
+        got_x, (got_y, got_h), got_w = first(images, (labels, hot), weights, training=True)
+        np.testing.assert_array_equal(ops.convert_to_numpy(got_y), ops.convert_to_numpy(y))
+        for got, want in ((got_x, x), (got_h, h), (got_w, w)):
+            want = np.moveaxis(ops.convert_to_numpy(want), -1, 1)
+            np.testing.assert_array_equal(ops.convert_to_numpy(got), want)
+
+    def test_it_is_that_of_keras_unless_said(self):
+        keras.config.set_image_data_format("channels_first")
+        try:
+            layer = RandomDeformation()
+        finally:
+            keras.config.set_image_data_format("channels_last")
+        assert layer.data_format == "channels_first"
+        assert RandomDeformation().data_format == "channels_last"
+
+    @pytest.mark.parametrize(
+        ("images", "labels", "message"),
+        [
+            (
+                (2, 8, 8, 3),
+                (2, 8, 8),
+                "axes of the images seem to stand otherwise.*'channels_first'",
+            ),
+            (
+                (2, 3, 8, 9),
+                (2, 9, 8),
+                r"same size.*with the channels last.*\(2, 8, 9, 3\).*\(2, 9, 8\)",
+            ),
+            ((2, 3, 8, 9), (2, 8, 9, 1), "must have the same size"),
+            ((2, 3, 8), (2, 8, 8), r"`images` must be of shape \(batch, channels, height, width\)"),
+        ],
+    )
+    def test_axes_that_stand_elsewhere_are_refused(self, images, labels, message):
+        layer = RandomDeformation(data_format="channels_first")
+        with pytest.raises(ValueError, match=message):
+            layer(np.zeros(images), np.zeros(labels, int), training=True)
+
+
+@pytest.mark.parametrize("value", [2**31, 2**32 + 5, -(2**31) - 1])
+def test_labels_beyond_32_bits_are_refused(value):
+    labels = np.zeros((1, 8, 8), "int64")
+    labels[0, 0, 0] = value
+    with pytest.raises(ValueError, match=f"`labels` must lie in -2147483648 to.*{value}"):
+        RandomDeformation()(np.zeros((1, 8, 8, 1)), {"a": labels}, training=True)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("dtype", ["int64", "uint32", "uint64"])
+def test_in_a_graph_they_become_what_no_loss_takes(dtype):
+    import tensorflow as tf
+
+    labels = np.array([[[0, 1, 2**31 - 1, 2**31 + 5]]], dtype)
+    layer = RandomDeformation(**STILL)
+    _, y = tf.function(layer)(np.zeros((1, 1, 4, 1), "float32"), tf.constant(labels), training=True)
+    np.testing.assert_array_equal(y, [[[0, 1, 2**31 - 1, -2]]])
 
 
 def network(channels=2):
@@ -267,13 +436,12 @@ class TestAugmentedModel:
         """One step is the step that the deformed batch gives by hand."""
         images, labels = pair()
         truth = labels if loss is ShapeAwareLoss else (labels > 0).astype("int32")[..., None]
-        settings = {"from_logits": True, "ignore_class": -1}
         keras.utils.set_random_seed(0)
         model = AugmentedModel(network(), RandomDeformation(seed=2, crop=(16, 24)))
         by_hand = keras.models.clone_model(model.model)
         by_hand.set_weights(model.model.get_weights())
         for m in (model, by_hand):
-            m.compile(keras.optimizers.SGD(0.5), loss(**settings))
+            m.compile(keras.optimizers.SGD(0.5), loss(from_logits=True))
         model.fit(images, truth, batch_size=3, shuffle=False, verbose=0)
         x, y = deformed(images, truth, seed=2, crop=(16, 24))
         by_hand.train_on_batch(x, y)
@@ -298,20 +466,51 @@ class TestAugmentedModel:
         assert model.evaluate(images, labels, verbose=0) == pytest.approx(want, rel=1e-4)
         model.fit(images, labels, validation_data=(images, labels), verbose=0)
 
-    def test_one_weight_per_image_and_no_map(self):
+    def test_two_outputs_and_weights_of_both_kinds(self):
+        """One step on dicts is the step that the deformed dicts give by hand."""
+        images, labels = pair()
+        truth = {"a": (labels > 0).astype("uint8")[..., None], "b": labels}
+        weights = {"a": (labels % 3 + 1.0), "b": np.array([0.0, 1, 2])}
+        image = keras.Input((None, None, 2))
+        heads = {name: keras.layers.Conv2D(1, 1, name=name)(image) for name in truth}
+        keras.utils.set_random_seed(0)
+        model = AugmentedModel(keras.Model(image, heads), RandomDeformation(seed=2, crop=16))
+        by_hand = keras.models.clone_model(model.model)
+        by_hand.set_weights(model.model.get_weights())
+        losses = {"a": DiceLoss(from_logits=True), "b": ShapeAwareLoss(from_logits=True)}
+        for m in (model, by_hand):
+            m.compile(keras.optimizers.SGD(0.5), losses)
+        model.fit(images, truth, sample_weight=weights, batch_size=3, shuffle=False, verbose=0)
+        layer = RandomDeformation(seed=2, crop=16)
+        x, y, w = layer(images, truth, weights, training=True)
+        x, y, w = keras.tree.map_structure(ops.convert_to_numpy, (x, y, w))
+        by_hand.train_on_batch(x, y, sample_weight=w)
+        for got, want in zip(model.model.get_weights(), by_hand.get_weights()):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+        valued = model.fit(images, truth, validation_data=(images, truth), verbose=0).history
+        assert np.isfinite(valued["val_loss"]).all()
+
+    def test_one_weight_per_image(self):
         images, labels = pair()
         model = AugmentedModel(network(), RandomDeformation(seed=0))
-        model.compile("sgd", ShapeAwareLoss(from_logits=True), jit_compile=False)
-        model.fit(images, labels, sample_weight=np.array([0.0, 0, 0]), verbose=0)
-        model = AugmentedModel(network(), RandomDeformation(seed=0))
-        model.compile("sgd", ShapeAwareLoss(from_logits=True), jit_compile=False)
-        with pytest.raises(ValueError, match="made before the augmentation does not fit"):
-            model.fit(images, labels, sample_weight=unet_weight_map(labels), verbose=0)
+        model.compile("sgd", ShapeAwareLoss(from_logits=True))
+        losses = model.fit(images, labels, sample_weight=np.zeros(3), verbose=0).history["loss"]
+        assert losses == [0]
+
+    def test_a_layer_of_ones_own_gets_no_weights_of_images(self):
+        class Same(keras.layers.Layer):
+            def call(self, images, labels, training=False):
+                return images, labels
+
+        images, labels = pair()
+        model = AugmentedModel(network(), Same())
+        model.compile("sgd", ShapeAwareLoss(from_logits=True))
+        model.fit(images, labels, sample_weight=np.ones(3), verbose=0)
 
     def test_saved_and_loaded(self, tmp_path):
         images, labels = pair()
         model = AugmentedModel(network(), RandomDeformation(seed=0, crop=16))
-        model.compile("adam", BinaryCrossEntropyLoss(from_logits=True, ignore_class=-1))
+        model.compile("adam", BinaryCrossEntropyLoss(from_logits=True))
         masks = (labels > 0).astype("int32")[..., None]
         model.fit(images, masks, verbose=0)
         model.save(tmp_path / "model.keras")
@@ -333,6 +532,51 @@ class TestAugmentedModel:
         assert strategy.num_replicas_in_sync == 2
         history = model.fit(images, labels, batch_size=4, verbose=0).history
         assert np.isfinite(history["loss"]).all()
+
+
+CLASSES = np.random.default_rng(4).integers(0, 3, (2, 4, 6))
+CELLS = np.array([[[1, 1, 0, 2, 2, 0]] * 4, [[0, 3, 3, 0, 0, 4]] * 4], "int32")
+SOFT = np.random.default_rng(5).dirichlet(np.ones(3), (2, 4, 6)).astype("float32")
+BINARY = (CLASSES > 0).astype("uint8")[..., None]
+WITH_VOID = np.where(CLASSES == 2, 255, CLASSES).astype("uint8")
+
+
+@pytest.mark.parametrize(
+    ("loss", "truth", "settings", "eager"),
+    [
+        (DiceLoss, BINARY, {}, False),
+        (DiceLoss, BINARY, {}, True),
+        (DiceLoss, BINARY > 0, {}, False),
+        (DiceLoss, SOFT[..., :1], {}, False),
+        (DiceLoss, np.eye(3, dtype="float32")[CLASSES], {}, False),
+        (DiceLoss, WITH_VOID[..., None], {"ignore_class": 255}, False),
+        (BinaryCrossEntropyLoss, BINARY, {}, False),
+        (BinaryCrossEntropyLoss, SOFT[..., :1], {}, False),
+        (CategoricalCrossEntropyLoss, CLASSES, {}, False),
+        (CategoricalCrossEntropyLoss, CLASSES[..., None].astype("uint8"), {}, False),
+        (CategoricalCrossEntropyLoss, SOFT, {}, False),
+        (CategoricalCrossEntropyLoss, WITH_VOID, {"ignore_class": (255, 7)}, False),
+        (CategoricalCrossEntropyLoss, WITH_VOID, {"ignore_class": 255}, True),
+        (ShapeAwareLoss, CELLS, {}, False),
+    ],
+)
+def test_what_is_filled_in_counts_in_no_loss(loss, truth, settings, eager):
+    """Each pixel made 2 x 2 large, then all half as large: the picture, and nothing around it."""
+    images = np.random.default_rng(6).normal(size=(2, 4, 6, 2)).astype("float32")
+    doubled, labels = (a.repeat(2, axis=1).repeat(2, axis=2) for a in (images, truth))
+    layer = RandomDeformation(**{**STILL, "scale": (0.5, 0.5)})
+    x, y = (ops.convert_to_numpy(a) for a in layer(doubled, labels, training=True))
+    np.testing.assert_allclose(x[:, 2:6, 3:9], images, rtol=1e-6)
+    assert (y.reshape(2, 8, 12, -1)[:, :2] == -1).all()
+
+    classes = 3 if loss is CategoricalCrossEntropyLoss or truth.shape[-1] == 3 else 1
+    network = keras.Sequential([keras.Input((None, None, 2)), keras.layers.Conv2D(classes, 1)])
+    model, loss = AugmentedModel(network, layer), loss(from_logits=True, **settings)
+    model.compile(keras.optimizers.SGD(0.0), loss, run_eagerly=eager)
+    want = float(loss(truth, network(images)))
+    history = model.fit(doubled, labels, validation_data=(images, truth), verbose=0).history
+    assert history["loss"] == pytest.approx([want], rel=1e-5)
+    assert history["val_loss"] == pytest.approx([want], rel=1e-5)
 
 
 @on_tensorflow
