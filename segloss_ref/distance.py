@@ -6,6 +6,8 @@ A distance runs from pixel centre to pixel centre, in pixels, as in
 
 from keras import backend, ops
 
+from segloss_ref.checks import check_whole
+
 _FAR = float("inf")
 # What stands beyond the edge of the image: no object at all, see `_nearer_two`.
 _NOTHING = (_FAR, 0, _FAR)
@@ -34,27 +36,27 @@ def nearest_two_labels(labels, radius, nearest_radius=None):
         there is no such label within the radius.
 
     Raises:
-        ValueError: If a radius is not a whole number above 0, or `nearest_radius` exceeds `radius`.
+        ValueError: If a radius is not a whole number above 0, `nearest_radius` exceeds `radius`, or
+            `labels` has another shape.
 
     Example:
         >>> nearest, second = nearest_two_labels(ops.array([[[1, 0, 0, 2]]]), radius=5)
         >>> print(ops.convert_to_numpy(nearest), ops.convert_to_numpy(second))
         [[[0. 1. 1. 0.]]] [[[3. 2. 2. 3.]]]
     """
-    nearest_radius = radius if nearest_radius is None else nearest_radius
-    for name, value in (("radius", radius), ("nearest_radius", nearest_radius)):
-        if int(value) != value or value < 1:
-            raise ValueError(
-                f"`{name}` must be a whole number of pixels, 1 or more. Received: {value}"
-            )
-    if nearest_radius > radius:
+    radius = check_whole("radius", radius, at_least=1)
+    if nearest_radius is None:
+        nearest_radius = radius
+    check_whole("nearest_radius", nearest_radius, at_least=1, at_most=radius)
+    labels = ops.cast(ops.convert_to_tensor(labels), "int32")
+    if len(labels.shape) != 3:
         raise ValueError(
-            f"`nearest_radius` must be at most `radius`, {radius}. Received: {nearest_radius}"
+            f"`labels` must be of shape (batch, height, width). Received: {tuple(labels.shape)}"
         )
     # The axis that is looked along comes first: there, a window of a tensor need not be copied.
-    labels = ops.transpose(ops.cast(ops.convert_to_tensor(labels), "int32"), (1, 0, 2))
-    columns = [ops.transpose(x, (2, 1, 0)) for x in _two_along_columns(labels, int(radius))]
-    nearest, second = _two_across_columns(columns, int(radius), int(nearest_radius))
+    labels = ops.transpose(labels, (1, 0, 2))
+    columns = [ops.transpose(x, (2, 1, 0)) for x in _two_along_columns(labels, radius)]
+    nearest, second = _two_across_columns(columns, radius, nearest_radius)
     reached = nearest <= nearest_radius**2
     second = ops.where(reached & (second <= radius**2), ops.sqrt(second), _FAR)
     nearest = ops.where(reached, ops.sqrt(nearest), _FAR)
@@ -141,6 +143,15 @@ def _two_across_columns(columns, radius, nearest_radius):
 # --- Distance to the nearest pixel of a mask -----------------------------------------------------
 
 
+def _check_axes(x, dimensions=(2, 3)):
+    """Raises unless a tensor is `(images, *spatial, channels)`: an axis that is forgotten would be
+    taken for one in space, or images of a stack for slices of a volume."""
+    if len(x.shape) - 2 not in dimensions:
+        spatial = {2: "height, width", 3: "depth, height, width"}
+        allowed = " or ".join(f"(images, {spatial[n]}, channels)" for n in dimensions)
+        raise ValueError(f"The shape must be {allowed}. Received: {tuple(x.shape)}")
+
+
 def squared_distance(mask):
     """Squared Euclidean distance from every pixel to the nearest pixel of a mask.
 
@@ -164,6 +175,7 @@ def squared_distance(mask):
     Source: Saito & Toriwaki 1994, Pattern Recognition 27(11), 1551-1565, for one axis after the
         other.
     """
+    _check_axes(mask)
     squared = ops.square(_along_first_axis(mask))
     for axis in range(2, len(mask.shape) - 1):
         squared = _along_next_axis(squared, axis)
@@ -191,6 +203,7 @@ def signed_distance(mask, valid=None, dtype="float32"):
         >>> print(ops.convert_to_numpy(signed_distance(mask))[0, 0, :, 0])
         [ 2.  1. -1. -2. -3.]
     """
+    _check_axes(mask)
     valid = ops.ones_like(mask) if valid is None else valid
     inside = ops.logical_and(mask, valid)
     outside = ops.logical_and(ops.logical_not(mask), valid)
@@ -221,6 +234,7 @@ def rim(mask):
          [1 1 1]
          [0 0 0]]
     """
+    _check_axes(mask)
     inner = mask
     for axis in range(1, len(mask.shape) - 1):
         inner = ops.logical_and(inner, ops.logical_and(*_both_neighbours(mask, axis, False)))
@@ -333,6 +347,8 @@ def soft_skeleton(p, iterations, valid=None):
         are those of the authors' code.
     """
     p = ops.convert_to_tensor(p)
+    _check_axes(p)
+    check_whole("iterations", iterations, at_least=0)
     if valid is None:
         valid = ops.ones_like(p[..., :1], dtype="bool")
 
@@ -371,6 +387,7 @@ def thin(mask):
     Source: Guo & Hall 1989 (Communications of the ACM 32, 359-373), algorithm A1. Equal to
         `skimage.morphology.thin`.
     """
+    _check_axes(mask, dimensions=(2,))
 
     def peel_both_sides(mask, _):
         thinner = _peel(_peel(mask, 1), -1)
@@ -449,6 +466,7 @@ def thin_volume(mask):
         preserving 3D thinning algorithms using four and eight subfields", ICIAR) for when to look
         for ends. Pieces hang together over faces, edges and corners, the background over faces.
     """
+    _check_axes(mask, dimensions=(3,))
     images, *sizes, channels = ops.shape(mask)
     volumes = ops.reshape(ops.moveaxis(ops.cast(mask, "int32"), -1, 1), (-1, *sizes))
     start = (_split(volumes, sizes), ops.any(mask))
@@ -544,5 +562,9 @@ def skeleton(mask):
     """The skeleton of hard masks, `(batch, *spatial, channels)`, in two or three dimensions.
 
     It has the topology of the mask: see `thin` and `thin_volume`.
+
+    Raises:
+        ValueError: for another shape.
     """
+    _check_axes(mask)
     return thin(mask) if len(mask.shape) == 4 else thin_volume(mask)

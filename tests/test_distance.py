@@ -10,7 +10,16 @@ from keras import ops
 from scipy import ndimage
 
 from segloss_ref import distance
-from segloss_ref.distance import nearest_two_labels, rim, signed_distance, squared_distance
+from segloss_ref.distance import (
+    nearest_two_labels,
+    rim,
+    signed_distance,
+    skeleton,
+    soft_skeleton,
+    squared_distance,
+    thin,
+    thin_volume,
+)
 
 INF = np.inf
 
@@ -136,12 +145,44 @@ def test_distances_are_float32():
 @pytest.mark.parametrize("radius", [0, -3, 2.5])
 def test_a_radius_that_is_no_number_of_pixels_is_refused(radius):
     labels = np.zeros((1, 4, 4), np.int32)
-    with pytest.raises(ValueError, match="`radius` must be a whole number of pixels, 1 or more"):
+    with pytest.raises(ValueError, match="`radius` must be a whole number, at least 1"):
         nearest_two_labels(labels, radius)
-    with pytest.raises(ValueError, match="`nearest_radius` must be a whole number of pixels"):
+    with pytest.raises(ValueError, match="`nearest_radius` must be a whole number, at least 1, at"):
         nearest_two_labels(labels, 4, nearest_radius=radius)
-    with pytest.raises(ValueError, match="`nearest_radius` must be at most `radius`, 4"):
+    with pytest.raises(ValueError, match=r"`nearest_radius` must be.*at most 4. Received: 5"):
         nearest_two_labels(labels, 4, nearest_radius=5)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4, 1)])
+def test_labels_of_other_axes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"must be of shape \(batch, height, width\). Received: "):
+        nearest_two_labels(np.zeros(shape, np.int32), 4)
+
+
+@pytest.mark.parametrize("function", [squared_distance, signed_distance, rim, skeleton])
+@pytest.mark.parametrize("shape", [(4, 4), (2, 4, 4), (1, 2, 3, 4, 4, 1)])
+def test_masks_without_an_axis_of_images_or_channels_are_refused(function, shape):
+    allowed = r"\(images, height, width, channels\) or \(images, depth, height, width, channels\)"
+    with pytest.raises(ValueError, match=f"The shape must be {allowed}. Received: "):
+        function(np.zeros(shape, bool))
+
+
+def test_thinning_takes_what_it_is_for():
+    with pytest.raises(ValueError, match=r"must be \(images, height, width, channels\). Received"):
+        thin(np.zeros((1, 3, 4, 4, 1), bool))
+    with pytest.raises(ValueError, match=r"must be \(images, depth, height, width, channels\). R"):
+        thin_volume(np.zeros((1, 4, 4, 1), bool))
+    with pytest.raises(ValueError, match=r"The shape must be .*Received: "):
+        soft_skeleton(np.zeros((4, 4, 1)), 3)
+    with pytest.raises(ValueError, match="`iterations` must be a whole number, at least 0"):
+        soft_skeleton(np.zeros((1, 4, 4, 1)), -1)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5, 1), (2, 0, 5, 1), (2, 4, 0, 2), (0, 3, 4, 5, 1)])
+def test_nothing_gives_nothing(shape):
+    mask = ops.convert_to_tensor(np.zeros(shape, bool))
+    for function in (squared_distance, signed_distance, rim):
+        assert tuple(function(mask).shape) == shape
 
 
 def squared(mask):
