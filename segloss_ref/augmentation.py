@@ -117,6 +117,11 @@ class RandomDeformation(keras.layers.Layer):
         self.data_format = check_data_format(data_format, keras.config.image_data_format())
 
     def __call__(self, images, labels, weights=None, **kwargs):
+        if not hasattr(images, "shape"):
+            raise ValueError(
+                "`images` must be one array or tensor; labels and weights may be several. "
+                f"Received: a {type(images).__name__}"
+            )
         # Before Keras makes tensors of them: JAX would let larger numbers begin anew.
         tree.map_structure(_check_integers, labels)
         return super().__call__(images, labels, weights, **kwargs)

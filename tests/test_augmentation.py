@@ -270,6 +270,14 @@ def test_pairs_that_do_not_fit_are_refused(images, labels, message):
         layer(np.zeros(images), np.zeros(labels, int), training=True)
 
 
+@pytest.mark.parametrize(
+    "images", [{"image": np.zeros((2, 8, 8, 1))}, [np.zeros((2, 8, 8, 1))] * 2]
+)
+def test_several_sets_of_images_are_refused(images):
+    with pytest.raises(ValueError, match=r"`images` must be one array or tensor.*a (dict|list)"):
+        RandomDeformation()(images, np.zeros((2, 8, 8), int), training=True)
+
+
 @pytest.mark.parametrize("crop", [None, 6])
 def test_no_images_give_none(crop):
     shapes = [(0, 8, 7, 2), (0, 8, 7), (0, 8, 7, 1), (0,)]
