@@ -57,7 +57,10 @@ def check_seed(name, value):
 
 def value_is(value, test):
     """Whether `value` is a real number (not a boolean) that passes `test`."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and test(value)
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and test(value)
+    except OverflowError:  # an integer too large for a float
+        return False
 
 
 def check_flag(name, value):

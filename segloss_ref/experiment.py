@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -212,12 +213,23 @@ def _identity(experiment):
     return {
         "settings": dataclasses.asdict(experiment),
         "data": None if folder is None else fingerprint(folder),
-        "versions": {name: version(name) for name in ("segloss_ref", "keras", backend, "numpy")},
+        "versions": {
+            **{name: version(name) for name in ("segloss_ref", "keras", "numpy")},
+            # Of the module: its package may be called otherwise, as `tensorflow-cpu` is.
+            backend: sys.modules[backend].__version__,
+        },
         "python": platform.python_version(),
         "backend": backend,
-        "device": f"{', '.join(keras.distribution.list_devices())} on {platform.machine()}",
+        "device": f"{', '.join(_devices())} on {platform.machine()}",
         "commit": _commit(),
     }
+
+
+def _devices():
+    if keras.backend.backend() == "torch":  # Keras has no list of devices there
+        torch = sys.modules["torch"]
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
+    return keras.distribution.list_devices()
 
 
 def _run_into(experiment, data, partial, started):

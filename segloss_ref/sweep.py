@@ -22,9 +22,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import yaml
 
 from segloss_ref.experiment import Experiment, write_whole
+from segloss_ref.extras import require
+
+yaml = require("yaml", extra="sweep")
 
 COLUMNS = ("dataset", "run", "seed", "image", "metric", "value")
 KEYS = ("datasets", "losses", "seeds", "settings")

@@ -125,7 +125,9 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         ours = {"data_format": keras.config.image_data_format(), "dtype": keras.config.floatx()}
         known = {k: ours.get(k, default) for k, default in defaults_of(type(self)).items()}
         given = {name: getattr(self, name, default) for name, default in known.items()}
-        shown = [f"{k}={v!r}" for k, v in given.items() if v != known[k]]
+        shown = [
+            f"{k}={v!r}" for k, v in given.items() if isinstance(v, keras.Variable) or v != known[k]
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
