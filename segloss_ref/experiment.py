@@ -134,7 +134,8 @@ class Experiment:
         loss = loss_class(self.loss)
         if "from_logits" in self.options:
             raise ValueError("`options` must not hold `from_logits`: the U-Net gives logits.")
-        return loss(from_logits=True, **more, **self.options)
+        # The U-Net has its channels last, whatever Keras is set to.
+        return loss(from_logits=True, data_format="channels_last", **more, **self.options)
 
 
 def loss_class(name):

@@ -45,4 +45,5 @@ def test_everything_named_is_there_and_sorted_out():
     assert all(hasattr(segloss_ref, name) for name in segloss_ref.__all__)
     losses = [n for n, m in PUBLIC.items() if n.endswith("Loss") and n.count(".") == 3]
     bases = {"PixelLoss", "RegionLoss", "SmoothedLoss", "TrueClassLoss"}
+    bases |= {"ClassPixelLoss", "WindowLoss"}
     assert {n.split(".")[-1] for n in losses} - bases <= set(segloss_ref.__all__)

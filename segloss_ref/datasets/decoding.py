@@ -60,6 +60,7 @@ def stem(file):
 
 
 def is_known(file):
+    """Whether files of this ending can be read."""
     return file.name.lower().endswith(SUFFIXES)
 
 

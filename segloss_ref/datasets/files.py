@@ -220,6 +220,7 @@ def _hashed_splits(table, images):
 
 
 def told(splits):
+    """Counts of the splits as words, for messages."""
     counts = Counter(splits)
     return ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
 
@@ -337,4 +338,5 @@ def _text(file):
 
 
 def listed(values):
+    """Names as words, for messages."""
     return f"{list(values[:10])}{' and more' * (len(values) > 10)}"

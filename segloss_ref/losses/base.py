@@ -16,9 +16,10 @@ from segloss_ref.checks import (
     check_labels,
     check_number,
     check_weights,
+    visible,
 )
 from segloss_ref.losses.arithmetic import ratio
-from segloss_ref.losses.inputs import Batch, as_batch, visible
+from segloss_ref.losses.inputs import Batch, as_batch
 
 
 class _Reduction(keras.losses.Loss):

@@ -9,14 +9,13 @@ graphs. What is out of range is refused there. In a graph it becomes NaN, which 
 """
 
 import functools
-import sys
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from segloss_ref.checks import VOID, check_data_format, check_labels
+from segloss_ref.checks import VOID, check_data_format, check_labels, visible
 
 # How far a probability or a soft label may lie outside of [0, 1], and the sum of a pixel's classes
 # from 1: what half precision and interpolation do to them.
@@ -203,26 +202,6 @@ def as_array(name, x):
             f"{'a ragged tensor' if ragged else type(x).__name__} of dtype {array.dtype}{why}"
         )
     return array
-
-
-def visible(x):
-    """The values of an array or tensor as a NumPy array where they can be seen now, else `None`.
-
-    They cannot where a function is being compiled or differentiated by tracing.
-    """
-    if isinstance(x, np.ndarray):
-        return x
-    backend = keras.backend.backend()
-    if backend == "tensorflow" and not hasattr(x, "numpy"):
-        return None
-    if backend == "jax" and isinstance(x, sys.modules["jax"].core.Tracer):
-        return None
-    if backend == "torch" and sys.modules["torch"].compiler.is_compiling():
-        return None
-    try:
-        return ops.convert_to_numpy(x)
-    except (RuntimeError, TypeError, NotImplementedError):  # transforms of PyTorch hide values, too
-        return None
 
 
 # --- The prediction -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import VOID, check_number, check_whole
+from segloss_ref.checks import VOID, check_number, check_whole, visible
 from segloss_ref.losses.arithmetic import ratio
 from segloss_ref.losses.base import SegmentationLoss
 from segloss_ref.losses.inputs import (
@@ -15,7 +15,6 @@ from segloss_ref.losses.inputs import (
     classes_last,
     instance_map,
     shape_of,
-    visible,
 )
 from segloss_ref.losses.region import DiceLoss
 
