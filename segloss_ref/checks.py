@@ -10,9 +10,7 @@ import math
 import numbers
 import sys
 
-import keras
 import numpy as np
-from keras import ops
 
 #: The label of pixels that are out of the picture: in class maps, masks and instance maps alike.
 VOID = -1
@@ -143,6 +141,8 @@ def visible(x):
     """
     if isinstance(x, np.ndarray):
         return x
+    import keras  # here, for what only checks settings needs no backend
+
     backend = keras.backend.backend()
     if isinstance(x, keras.KerasTensor) or (backend == "tensorflow" and not hasattr(x, "numpy")):
         return None
@@ -151,6 +151,6 @@ def visible(x):
     if backend == "torch" and sys.modules["torch"].compiler.is_compiling():
         return None
     try:
-        return ops.convert_to_numpy(x)
+        return keras.ops.convert_to_numpy(x)
     except (RuntimeError, TypeError, NotImplementedError):  # transforms of PyTorch hide values, too
         return None
