@@ -119,6 +119,8 @@ class BlobLoss(Wrapper):
         >>> round(float(value), 4)
         0.6
 
+    There is no second derivative on TensorFlow, where a turn that is computed again has none.
+
     Source: Kofler et al. 2022 (arXiv:2205.08209), with these weights; their blobs are connected
         components, numbered beforehand. Their code sets the prediction on other blobs to 0 instead
         of leaving these pixels out, which for logits means a probability of 1/2, and takes the
