@@ -1,7 +1,9 @@
 """One training run: settings in, a record out."""
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import functools
 import inspect
 import json
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +24,10 @@ import numpy as np
 from tqdm import tqdm
 
 from segloss_ref import losses, metrics
+from segloss_ref.catalogue import loss_class as catalogued_class
+from segloss_ref.checks import VOID, check_labels, check_seed, did_you_mean
 from segloss_ref.datasets import NAMES, SPLITS, load
-from segloss_ref.datasets.folder import fingerprint, load_folder
+from segloss_ref.datasets.folder import fingerprint, load_folder, stamp
 from segloss_ref.models import unet
 
 #: What a learning rate is chosen from, the same for every loss.
@@ -46,7 +51,8 @@ class Experiment:
         crop: side of the random crops to train on, turned and mirrored at random.
         batch_size: crops per step.
         steps: training steps, in all.
-        evaluate_every: steps between two looks at the validation images.
+        evaluate_every: steps between two looks at the validation images; `steps` is a multiple of
+            it. `None`: the largest such number that is at most an eighth of the steps.
         learning_rate: of Adam. `None`: the one of `LEARNING_RATES` that has the best Dice on the
             validation images after a third of the steps, each from the same initial weights.
         seconds: of training; it ends at the first look after them if not at `steps`. A run that
@@ -75,7 +81,7 @@ class Experiment:
     crop: int = 96
     batch_size: int = 8
     steps: int = 200
-    evaluate_every: int = 25
+    evaluate_every: int | None = None
     learning_rate: float | None = None
     seconds: float | None = None
     width: int = 8
@@ -84,6 +90,9 @@ class Experiment:
     def __post_init__(self):
         _check_types(self)
         object.__setattr__(self, "dataset", self._name_of_data())
+        check_seed("seed", self.seed)
+        if self.evaluate_every is None and self.steps > 0:
+            object.__setattr__(self, "evaluate_every", _share_of(self.steps))
         if self.dataset_options:
             self._check_dataset_options()
         for name in ("crop", "batch_size", "steps", "evaluate_every", "width", "depth"):
@@ -111,8 +120,13 @@ class Experiment:
         if self.data_dir is None:
             name = "synthetic/cells" if self.dataset is None else self.dataset
             if name not in NAMES:
-                raise ValueError(f"`dataset` must be one of {', '.join(NAMES)}. Received: {name!r}")
+                raise ValueError(
+                    f"`dataset` must be one of {', '.join(NAMES)}. Received: {name!r}"
+                    f"{did_you_mean(name, NAMES)}"
+                )
             return name
+        if not Path(self.data_dir).is_dir():
+            raise ValueError(f"`data_dir` must be a folder. There is none: {self.data_dir!r}")
         name = Path(self.data_dir).resolve().name
         if self.dataset not in (None, name):
             raise ValueError(
@@ -144,10 +158,17 @@ def loss_class(name):
     Raises:
         ValueError: if there is none.
     """
-    loss = getattr(losses, name, None)
-    if not (isinstance(loss, type) and issubclass(loss, losses.SegmentationLoss)):
-        raise ValueError(f"`loss` must be the name of a loss of segloss_ref. Received: {name!r}")
-    return loss
+    try:
+        return catalogued_class(name)
+    except ValueError as error:
+        raise ValueError(
+            f"`loss` must be the name of a loss of segloss_ref. Received: {name!r}. {error}"
+        ) from error
+
+
+def _share_of(steps):
+    """The largest divisor of the steps that is at most an eighth of them."""
+    return max(n for n in range(1, max(steps // 8, 1) + 1) if steps % n == 0)
 
 
 def _check_types(experiment):
@@ -187,15 +208,42 @@ def run(experiment, out):
     data = splits_of(experiment)
     _check_data(experiment, data[0])
     partial = out.parent / f".{out.name}.partial"
-    try:
-        _open_partial(partial, experiment)
-        record = _run_into(experiment, data, partial, started)
-        os.replace(partial / "result", out)
-    except OSError as error:
-        error.add_note(f"What is done lies in {partial}. Run the same again to go on from there.")
-        raise
-    shutil.rmtree(partial)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(out):
+        try:
+            _open_partial(partial, experiment)
+            record = _run_into(experiment, data, partial, started)
+            os.replace(partial / "result", out)
+        except OSError as error:
+            if partial.is_dir() and any(partial.glob("step-*.keras")):
+                error.add_note(
+                    f"What is done lies in {partial}. Run the same again to go on from there."
+                )
+            raise
+        shutil.rmtree(partial)
     return record
+
+
+@contextlib.contextmanager
+def _only_one(out):
+    """Holds the name of a run for this process. The lock ends with it, however it ends."""
+    file = out.parent / f".{out.name}.lock"
+    with file.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise FileExistsError(
+                f"{out} is being made by another process: {lock.read()}. Wait for it or end it, "
+                "or name another folder."
+            ) from error
+        if out.exists():  # made while this process was loading its data
+            raise FileExistsError(f"{out} exists already. Remove it, or name another folder.")
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}")
+        lock.flush()
+        yield
+        file.unlink(missing_ok=True)
 
 
 def _open_partial(partial, experiment):
@@ -266,7 +314,7 @@ def _run_into(experiment, data, partial, started):
 def _tuned(experiment, train, validation, kept):
     """Chooses the learning rate; `kept` is a file for the rates that are done."""
     steps = max(experiment.steps // 3 // experiment.evaluate_every, 1) * experiment.evaluate_every
-    found = json.loads(kept.read_text()) if kept.exists() else {}
+    found = _whole_json(kept) or {}
     for rate in LEARNING_RATES:
         if str(rate) not in found:
             *_, last = _train(experiment, train, validation, rate, steps)[1]
@@ -289,7 +337,7 @@ def _train(experiment, train, validation, learning_rate, steps, checkpoints=None
     With a folder for checkpoints it goes on from the last of them.
     """
     keras.utils.set_random_seed(experiment.seed)
-    loss = _loss_for(experiment, train)
+    loss = experiment.make_loss()
     model, rows = _last_checkpoint(checkpoints) if checkpoints else (None, [])
     if model is None:
         channels = 1 if is_binary(train) else len(train.class_names)
@@ -312,29 +360,33 @@ def _train(experiment, train, validation, learning_rate, steps, checkpoints=None
     return model, rows
 
 
-def _loss_for(experiment, data):
-    ignored = data.card.ignore_class
-    return experiment.make_loss(**({} if ignored is None else {"ignore_class": ignored}))
-
-
 def splits_of(experiment):
     """What an experiment trains on, is validated with, and is tested on."""
     options = tuple(sorted(experiment.dataset_options.items()))
+    folder = experiment.data_dir
     return _load(
-        experiment.dataset, options, experiment.data_dir, experiment.size, experiment.limit
+        experiment.dataset,
+        options,
+        folder,
+        experiment.size,
+        experiment.limit,
+        None if folder is None else stamp(folder),
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _load(dataset, options, data_dir, size, limit):
-    """The three splits; kept, because runs that are compared use the same ones."""
+def _load(dataset, options, data_dir, size, limit, changed):
+    """The three splits; kept, because runs that are compared use the same ones.
+
+    `changed` says when the files of a folder did: later they are read anew.
+    """
     if data_dir is None:
         return [load(dataset, split, size=size, limit=limit, **dict(options)) for split in SPLITS]
     return [load_folder(data_dir, split, size=size, limit=limit) for split in SPLITS]
 
 
 def _check_data(experiment, data):
-    loss = _loss_for(experiment, data)
+    loss = experiment.make_loss()
     if not is_binary(data) and "exclusive" not in loss.takes:
         raise ValueError(
             f"{experiment.loss} takes one class; {experiment.dataset!r} has "
@@ -358,7 +410,7 @@ class _Crops(keras.utils.PyDataset):
     def __init__(self, data, experiment, loss, epoch=0):
         super().__init__()
         self.images, self.surround = data.images, getattr(loss, "surround", 0)
-        truth = truth_of(data) if loss.truth == "mask" else data.instances
+        truth = truth_of(data) if loss.truth == "mask" else instances_of(data)
         margin = (self.surround, self.surround)
         if self.surround:
             truth = np.pad(truth, ((0, 0), margin, margin), constant_values=-1)
@@ -450,11 +502,30 @@ def _write_checkpoint(model, rows, folder):
 
 
 def _last_checkpoint(folder):
-    found = sorted(folder.glob("step-*.json"))
-    if not found:
-        return None, []
-    model = keras.models.load_model(found[-1].with_suffix(".keras"))
-    return model, json.loads(found[-1].read_text())
+    """The newest checkpoint that can be read, and its history; damaged ones are removed."""
+    for rows in sorted(folder.glob("step-*.json"), reverse=True):
+        model = rows.with_suffix(".keras")
+        found = _whole_json(rows)
+        try:
+            if found:
+                return keras.models.load_model(model), found
+        except Exception as error:  # damage shows as errors of many kinds
+            warnings.warn(f"{model} cannot be read ({error}). The run begins anew.", stacklevel=2)
+        for file in (rows, model):
+            file.unlink(missing_ok=True)
+    return None, []
+
+
+def _whole_json(file):
+    """What a JSON file holds, `None` where there is none; a damaged one is told and removed."""
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        warnings.warn(f"{file} is damaged ({error}) and not used.", stacklevel=2)
+        file.unlink()
+        return None
 
 
 def is_binary(data):
@@ -470,17 +541,25 @@ def foreground(data):
     return data.masks == 1 if data.instances is None else data.instances > 0
 
 
+def has_class(data):
+    """Where the pixels have a class, `(n, h, w)`: the others belong in no loss and no score."""
+    ignored = check_labels("ignore_class", data.card.ignore_class)
+    return ~np.isin(data.masks, (VOID, *ignored))
+
+
 def truth_of(data):
     """What a loss is given, `(n, h, w)`: the foreground, or the classes where they are several.
 
-    Pixels that have no class keep the value of `card.ignore_class`.
+    Pixels that have no class are -1, which every loss and metric leaves out.
     """
-    if not is_binary(data):
-        return data.masks
-    ignored = data.card.ignore_class
-    if ignored is None:
-        return foreground(data)
-    return np.where(data.masks == ignored, ignored, foreground(data)).astype("int32")
+    truth = foreground(data) if is_binary(data) else data.masks
+    valid = has_class(data)
+    return truth if valid.all() else np.where(valid, truth, VOID).astype("int32")
+
+
+def instances_of(data):
+    """The instance maps, -1 where the pixels have no class."""
+    return np.where(has_class(data), data.instances, VOID).astype("int32")
 
 
 def predict(model, images):
@@ -513,37 +592,43 @@ def evaluate(model, data):
     return [{"image": data.names[i], **score(data, i, p)} for i, p in enumerate(probabilities)]
 
 
-def _valid_pixels(data, i, *arrays):
-    """These pixels of image i that have a class, as pictures of one row."""
-    valid = data.masks[i] != data.card.ignore_class  # with None all are
-    return [array[valid][None] for array in arrays]
-
-
 def _binary_scores(data, i, probability):
-    truth, p = _valid_pixels(data, i, foreground(data)[i], probability)
+    truth = truth_of(_only(data, i))[0]
     overlaps = (metrics.dice, metrics.iou, metrics.precision, metrics.recall)
-    row = {metric.__name__: float(metric(truth, p > 0.5)) for metric in overlaps}
+    row = {metric.__name__: float(metric(truth, probability > 0.5)) for metric in overlaps}
     if data.instances is not None:
-        row |= _instance_scores(data.instances[i], probability > 0.5)
-    return row | {"calibration_error": metrics.expected_calibration_error(truth, p)}
+        row |= _instance_scores(instances_of(_only(data, i))[0], probability > 0.5)
+    return row | {"calibration_error": metrics.expected_calibration_error(truth, probability)}
+
+
+def _only(data, i):
+    """Image i alone."""
+    instances = None if data.instances is None else data.instances[i : i + 1]
+    return dataclasses.replace(
+        data,
+        images=data.images[i : i + 1],
+        masks=data.masks[i : i + 1],
+        instances=instances,
+        names=data.names[i : i + 1],
+    )
 
 
 def _class_scores(data, i, probabilities):
-    truth, p = _valid_pixels(data, i, data.masks[i], probabilities)
-    predicted = p.argmax(axis=-1)
+    truth = truth_of(_only(data, i))[0]
+    predicted = np.where(truth == VOID, VOID, probabilities.argmax(axis=-1))
     each = {}
     for label, name in enumerate(data.class_names):
         masks = truth == label, predicted == label
         # By the truth alone: else a false alarm on a class would be counted for one loss, and
         # leave the image out for another. It is counted, as a miss of the class that is there.
-        occurs = masks[0].any() and name != "background"
+        occurs = masks[0].any() and label != data.background
         each[name] = [f(*masks) if occurs else np.nan for f in (metrics.dice, metrics.iou)]
     dice, iou = (_mean_of(values) for values in zip(*each.values()))
     return {
         "dice": dice,
         "iou": iou,
         **{f"dice: {name}": float(values[0]) for name, values in each.items()},
-        "calibration_error": metrics.expected_calibration_error(truth, p),
+        "calibration_error": metrics.expected_calibration_error(truth, probabilities),
     }
 
 
@@ -555,14 +640,14 @@ def right_and_found(model, data, i):
     p = predict(model, data.images[i : i + 1])[0]
     if is_binary(data):
         return foreground(data)[i], p > 0.5
-    valid = data.masks[i] != data.card.ignore_class
+    valid = has_class(_only(data, i))[0]
     return valid, valid & (p.argmax(axis=-1) == data.masks[i])
 
 
 def all_pixels(model, data):
     """Truth and probabilities of all pixels that have a class, for the metrics of calibration."""
     truth = foreground(data) if is_binary(data) else data.masks
-    valid = data.masks != data.card.ignore_class
+    valid = has_class(data)
     return truth[valid], predict(model, data.images)[valid]
 
 
@@ -573,8 +658,8 @@ def _instance_scores(instances, predicted):
         "cells": len(np.unique(instances[instances > 0])),
         "predicted": int(components.max()),
         "average_precision": float(metrics.average_precision(instances, components)),
-        "merges": int(counts.merges),
-        "splits": int(counts.splits),
+        "merges": counts.merges,
+        "splits": counts.splits,
     }
 
 
@@ -583,7 +668,7 @@ def _mean_dice(model, data):
     probabilities = predict(model, data.images)
     if not is_binary(data):
         return _mean_of([_class_scores(data, i, p)["dice"] for i, p in enumerate(probabilities)])
-    pairs = (_valid_pixels(data, i, foreground(data)[i], p) for i, p in enumerate(probabilities))
+    pairs = zip(truth_of(data), probabilities)
     return _mean_of([metrics.dice(truth, p > 0.5) for truth, p in pairs])
 
 
@@ -647,16 +732,24 @@ def refuse_unknown_parameters(declared, names):
 
 
 def _commit():
-    """The commit of the clone that the package is used from, `None` elsewhere."""
-    folder = Path(__file__).parent
+    """The commit of the clone that the package is used from, `None` elsewhere.
+
+    An installed package may lie in somebody else's repository, whose commit is not ours.
+    """
+    folder = Path(__file__).resolve().parents[1]
+
+    def git(*arguments):
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=folder, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        top = Path(git("rev-parse", "--show-toplevel").stdout.strip())
+        git("ls-files", "--error-unmatch", "segloss_ref/__init__.py")
+        if top.resolve() != folder:
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40").stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
 
 
 def write_whole(path, text):

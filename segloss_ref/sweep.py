@@ -5,7 +5,7 @@
       - {dataset: nuclei, size: 256, limit: 64}
     losses:
       cross-entropy: {loss: BinaryCrossEntropyLoss}
-      Dice, smooth 0: {loss: DiceLoss, options: {smooth: 0.0}}
+      Dice, smooth 0.1: {loss: DiceLoss, options: {smooth: 0.1}}
     seeds: 3
     settings: {steps: 200, crop: 96}
 
@@ -31,6 +31,7 @@ yaml = require("yaml", extra="sweep")
 COLUMNS = ("dataset", "run", "seed", "image", "metric", "value")
 KEYS = ("datasets", "losses", "seeds", "settings")
 FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
+MOST_RUNS = 100_000
 # What a file may set for all runs, or for those of one data set.
 SETTINGS = tuple(name for name in FIELDS if name not in ("dataset", "loss", "options", "seed"))
 
@@ -108,6 +109,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _plain_integer(loader, node):
+    """YAML reads 010 as 8, 1:30 as 90 and 1_000 as 1000: whole numbers are written plainly here."""
+    if not re.fullmatch(r"[-+]?(0|[1-9][0-9]*)", node.value):
+        raise yaml.MarkedYAMLError(
+            problem=f"{node.value} is no plain whole number; for a text write '{node.value}'",
+            problem_mark=node.start_mark,
+        )
+    return int(node.value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _plain_integer)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), "-+0123456789"
 )
@@ -120,6 +132,8 @@ def _runs(sweep):
     datasets = _datasets(sweep["datasets"])
     losses = _losses(sweep["losses"])
     seeds = _seeds(sweep.get("seeds", 1))
+    if (number := len(datasets) * len(losses) * len(seeds)) > MOST_RUNS:
+        raise ValueError(f"A sweep has at most {MOST_RUNS} runs. Received: {number}")
     return [
         Run(dataset, name, _experiment(dataset, name, {**settings, **own, **loss, "seed": seed}))
         for dataset, own in datasets.items()

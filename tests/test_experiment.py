@@ -358,3 +358,59 @@ def test_options_of_the_data_set(tmp_path):
         Experiment(dataset="synthetic/tumours", dataset_options={"foreground": 0.0})
     with pytest.raises(ValueError, match="`dataset_options` are for synthetic data"):
         Experiment(data_dir=str(tmp_path), dataset_options={"foreground": 0.1})
+
+
+def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(tmp_path, monkeypatch):
+    settings = Experiment(**SMALL)
+    want = run(settings, tmp_path / "whole")["test"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "evaluate", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(settings, tmp_path / "run")
+    (checkpoint,) = (tmp_path / ".run.partial").glob("step-*.keras")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=f"{checkpoint.name} cannot be read"):
+        assert run(settings, tmp_path / "run")["test"] == want
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    with experiments._only_one(tmp_path / "run"):
+        with pytest.raises(FileExistsError, match="is being made by another process: process"):
+            run(Experiment(**SMALL), tmp_path / "run")
+
+
+def test_an_image_that_is_void_everywhere_has_no_scores_and_ends_nothing():
+    data = load("synthetic/cells", "test", limit=2)
+    masks = data.masks.copy()
+    masks[0] = -1
+    data = dataclasses.replace(data, masks=masks)
+    model = experiments.unet(1, 1, width=2, depth=1)
+    first, second = evaluate(model, data)
+    assert np.isnan(first["dice"]) and np.isnan(first["calibration_error"])
+    assert np.isfinite(second["dice"])
+    assert (experiments.instances_of(data)[0] == -1).all()
+
+
+def test_looks_are_a_share_of_the_steps():
+    assert Experiment(steps=20).evaluate_every == 2
+    assert Experiment(steps=200).evaluate_every == 25
+    assert Experiment(steps=7).evaluate_every == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"loss": "Dice"}, "Did you mean 'DiceLoss'"),
+        ({"loss": "SegmentationLoss"}, "There is no loss 'SegmentationLoss'"),
+        ({"dataset": "nucleii"}, "Did you mean 'nuclei'"),
+        ({"seed": 2**32}, "at most 4294967295. Received: 4294967296"),
+        ({"data_dir": "no/such/folder"}, "must be a folder. There is none"),
+    ],
+)
+def test_what_can_be_known_is_said_at_once(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Experiment(**settings)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
+from segloss_ref import sweep
 from segloss_ref.analysis import read_table
 from segloss_ref.sweep import gather, read_sweep
 
@@ -279,3 +280,30 @@ def test_every_gpu_has_one_run(tmp_path, monkeypatch):
     spec.loader.exec_module(train)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert [train.lock_gpu(["0", "3"]) for _ in range(3)] == ["0", "3", None]
+
+
+@pytest.mark.parametrize("number", ["010", "1_000", "1:30"])
+def test_whole_numbers_are_written_plainly(tmp_path, number):
+    """YAML would read 8, 1000 and 90."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f"datasets: [synthetic/cells]\nlosses: {{a: {{loss: DiceLoss}}}}\nseeds: {number}\n"
+    )
+    with pytest.raises(ValueError, match=f"{number} is no plain whole number"):
+        read_sweep(path)
+
+
+def test_a_sweep_too_large_is_refused_at_once(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "datasets: [synthetic/cells]\nlosses: {a: {loss: DiceLoss}}\nseeds: 1000000000000\n"
+    )
+    with pytest.raises(ValueError, match=r"at most 100000 runs\. Received: 1000000000000"):
+        read_sweep(path)
+
+
+def test_the_example_of_the_documentation_is_a_sweep(tmp_path):
+    example = sweep.__doc__.split("\n\n")[1]
+    path = tmp_path / "sweep.yaml"
+    path.write_text("\n".join(line[4:] for line in example.splitlines()))
+    assert len(read_sweep(path)) == 2 * 2 * 3
