@@ -227,7 +227,7 @@ def run(experiment, out):
 @contextlib.contextmanager
 def _only_one(out):
     """Holds the name of a run for this process. The lock ends with it, however it ends."""
-    file = out.parent / f".{out.name}.lock"
+    file = out.parent / f".{out.name}.running"
     with file.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
