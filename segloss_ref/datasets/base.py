@@ -4,7 +4,6 @@ And what those that are read from files share: how they are split, and the packa
 """
 
 import hashlib
-import importlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,16 +129,6 @@ def spatial_shape(size, dims=2):
         axes = "(height, width)" if dims == 2 else "(depth, height, width)"
         raise ValueError(f"`size` must be a side or {axes}, in pixels. Received: {size!r}")
     return tuple(check_whole("size", side, at_least=1) for side in sides)
-
-
-def needed(module):
-    """A module that reads data; where it is missing, an error that says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'Reading these data needs {error.name}: pip install "segloss_ref[data]"'
-        ) from error
 
 
 def position(name):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segloss_ref.datasets.base import needed
+from segloss_ref.extras import require
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".nii", ".nii.gz")
 
@@ -133,7 +133,7 @@ _PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB
 
 def _open_png(content):
     # Pillow's class, and not `Image.open`: that has a limit of its own, of other words.
-    image = needed("PIL.PngImagePlugin").PngImageFile(io.BytesIO(content))
+    image = require("PIL.PngImagePlugin", extra="data").PngImageFile(io.BytesIO(content))
     bits, colour = content[24:26]  # The header has a fixed place. Pillow does not give the bits.
     kind = f"{bits}-bit {_PNG_COLOURS[colour]}"
     chunks = _png_chunks(content)
@@ -200,7 +200,7 @@ def _decode_rgb16(content):
     Pillow is told to take the high byte of each number, and then the low one: the names are of
     the two byte orders in which it finds its 8 bits.
     """
-    png = needed("PIL.PngImagePlugin").PngImageFile
+    png = require("PIL.PngImagePlugin", extra="data").PngImageFile
 
     def decode(order):
         with png(io.BytesIO(content)) as image:
@@ -214,7 +214,7 @@ def _decode_rgb16(content):
 
 
 def _open_jpeg(content):
-    image = needed("PIL.JpegImagePlugin").JpegImageFile(io.BytesIO(content))
+    image = require("PIL.JpegImagePlugin", extra="data").JpegImageFile(io.BytesIO(content))
     kind = {"L": "JPEG grey", "RGB": "JPEG RGB"}.get(image.mode, f"JPEG {image.mode}")
 
     def decode():
@@ -229,7 +229,7 @@ _ORIENTATION, _NODATA, _JPEG_COMPRESSIONS = 274, 42113, (6, 7, 34892)
 
 
 def _open_tiff(content):
-    tiff = needed("tifffile").TiffFile(io.BytesIO(content))
+    tiff = require("tifffile", extra="data").TiffFile(io.BytesIO(content))
     page = tiff.pages[0]
     kind = f"{page.bitspersample}-bit {_tiff_number(page)}{_tiff_colour(page)}"
     if page.compression in _JPEG_COMPRESSIONS:
@@ -297,7 +297,7 @@ def _decode_tiff(page, content):
 
 def _decode_tiff_by_pillow(content):
     """The pixels, which Pillow turns by itself."""
-    with needed("PIL.TiffImagePlugin").TiffImageFile(io.BytesIO(content)) as image:
+    with require("PIL.TiffImagePlugin", extra="data").TiffImageFile(io.BytesIO(content)) as image:
         return np.asarray(image)
 
 
@@ -309,7 +309,7 @@ def _open_nifti(file):
 
     Of files with other axes these are turned and mirrored.
     """
-    nibabel = needed("nibabel")
+    nibabel = require("nibabel", extra="data")
     image = nibabel.load(file)
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:

@@ -21,12 +21,12 @@ import numpy as np
 from segloss_ref.datasets.base import (
     Card,
     SegmentationData,
-    needed,
     spatial_shape,
     split_by_share,
 )
 from segloss_ref.datasets.base import position as _position
 from segloss_ref.datasets.resizing import resized
+from segloss_ref.extras import require
 
 # Cards and digests are kept in the repository, beside the package; a wheel carries copies in it.
 CLONE = Path(__file__).parents[2]
@@ -127,12 +127,12 @@ def _folders():
 def _cache():
     # Where pooch would look, too; but pooch loads the progress bars, which warn in a notebook.
     given = os.environ.get("SEGLOSS_CACHE")
-    return Path(given or needed("platformdirs").user_cache_dir("segloss_ref"))
+    return Path(given or require("platformdirs", extra="data").user_cache_dir("segloss_ref"))
 
 
 def _download(name, address, digests):
     """Downloads an archive into the cache, where it appears verified or not at all."""
-    pooch = needed("pooch")
+    pooch = require("pooch", extra="data")
     target = _cache() / _archive_name(address)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,9 @@ class Archive:
 
     def pixels(self, file):
         """A PNG as an array."""
-        image = needed("PIL.Image").open(io.BytesIO(self.read(file)), formats=("PNG",))
+        image = require("PIL.Image", extra="data").open(
+            io.BytesIO(self.read(file)), formats=("PNG",)
+        )
         return np.asarray(image)
 
     def is_white(self, file):
