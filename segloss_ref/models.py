@@ -9,7 +9,7 @@ from segloss_ref.checks import check_whole
 _LAST = {"data_format": "channels_last"}
 
 
-def unet(channels=1, classes=1, *, width=8, depth=3):
+def unet(channels=1, classes=1, *, width=8, depth=3, outputs=1):
     """A U-Net that returns logits, for images of any size.
 
     Where a side is no multiple of 2**depth, the picture is mirrored at its lower and right edge up
@@ -20,10 +20,13 @@ def unet(channels=1, classes=1, *, width=8, depth=3):
         classes: channels of the output, at least 1; 1 is binary.
         width: filters at full resolution, at least 1; each level down doubles them.
         depth: how many times the image is halved, at least 1.
+        outputs: how many levels on the way up have logits, for deep supervision; at most `depth`.
+            The first is at full resolution, each further one halves the sides.
 
     Shapes: `(batch, height, width, channels)` -> `(batch, height, width, classes)`, whatever
         `keras.config.image_data_format()` says; float32 under any policy, because half precision
-        saturates a sigmoid at a logit of 11.
+        saturates a sigmoid at a logit of 11. With several outputs a list of such; the coarser ones
+        are those of the image as it was mirrored.
 
     Returns:
         A `keras.Model`.
@@ -42,19 +45,26 @@ def unet(channels=1, classes=1, *, width=8, depth=3):
     settings = {"channels": channels, "classes": classes, "width": width, "depth": depth}
     for name, value in settings.items():
         check_whole(name, value, at_least=1)
+    check_whole("outputs", outputs, at_least=1, at_most=depth)
     image = keras.Input((None, None, channels))
     x, skips = MirrorToMultiple(2**depth, name="mirror_to_multiple")(image), []
     for level in range(depth):
         x = _two_convolutions(x, width * 2**level)
         skips.append(x)
         x = layers.MaxPooling2D(**_LAST)(x)
-    x = _two_convolutions(x, width * 2**depth)
+    x, coarser = _two_convolutions(x, width * 2**depth), []
     for level in reversed(range(depth)):
         x = layers.Concatenate()([layers.UpSampling2D(**_LAST)(x), skips[level]])
         x = _two_convolutions(x, width * 2**level)
+        if 0 < level < outputs:
+            coarser.insert(0, _logits(classes, f"logits_{2**level}")(x))
     x = CropLike(name="crop_like")([x, image])
-    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits", **_LAST)(x)
-    return keras.Model(image, logits, name="unet")
+    logits = _logits(classes, "logits")(x)
+    return keras.Model(image, [logits, *coarser] if coarser else logits, name="unet")
+
+
+def _logits(classes, name):
+    return layers.Conv2D(classes, 1, dtype="float32", name=name, **_LAST)
 
 
 def _two_convolutions(x, filters):

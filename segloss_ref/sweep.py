@@ -23,8 +23,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from segloss_ref.experiment import Experiment, write_whole
+from segloss_ref.experiment import Experiment
 from segloss_ref.extras import require
+from segloss_ref.writing import write_whole
 
 yaml = require("yaml", extra="sweep")
 

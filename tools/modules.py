@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "segloss_ref"
 #: The parts of the package from the ground up. Those on one level know nothing of each other.
 #: `losses.inputs` is the door of losses and of Keras metrics; it is a part of its own.
 PARTS = (
-    "checks extras",
+    "checks extras writing",
     "catalogue distance losses.inputs models plots",
     "metrics weight_maps",
     "losses augmentation datasets masks analysis",

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from segloss_ref.experiment import write_whole
 from segloss_ref.sweep import gather, read_sweep
+from segloss_ref.writing import write_whole
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOK = HERE.parent / "notebooks" / "experiments" / "train.ipynb"

@@ -1,0 +1,42 @@
+"""Experiments: settings in, a training run, a record out.
+
+`settings` says what a run is and refuses what cannot be one; `data` is what it learns; `training`
+trains, `prediction` predicts images of any size, `evaluation` scores; `running` makes a folder of
+it, whole or not at all. `testbed` is a run of seconds for chapters; `notebook` checks what
+papermill hands to a notebook.
+"""
+
+from segloss_ref.experiment.data import (
+    foreground,
+    has_class,
+    instances_of,
+    is_binary,
+    splits_of,
+    truth_of,
+)
+from segloss_ref.experiment.evaluation import all_pixels, evaluate, right_and_found
+from segloss_ref.experiment.notebook import loss_options, refuse_unknown_parameters
+from segloss_ref.experiment.prediction import predict
+from segloss_ref.experiment.running import run
+from segloss_ref.experiment.settings import Experiment
+from segloss_ref.experiment.testbed import fit_picture
+from segloss_ref.experiment.training import LEARNING_RATES
+
+__all__ = [
+    "LEARNING_RATES",
+    "Experiment",
+    "all_pixels",
+    "evaluate",
+    "fit_picture",
+    "foreground",
+    "has_class",
+    "instances_of",
+    "is_binary",
+    "loss_options",
+    "predict",
+    "refuse_unknown_parameters",
+    "right_and_found",
+    "run",
+    "splits_of",
+    "truth_of",
+]

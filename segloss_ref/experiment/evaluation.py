@@ -1,0 +1,112 @@
+"""Scores of a model, image by image."""
+
+import numpy as np
+
+from segloss_ref import metrics
+from segloss_ref.checks import VOID
+from segloss_ref.experiment.data import (
+    foreground,
+    has_class,
+    instances_of,
+    is_binary,
+    only,
+    truth_of,
+)
+from segloss_ref.experiment.prediction import predict, predictions
+
+
+def evaluate(model, data):
+    """Scores the model on each image of a data set: at threshold 1/2, or by the best class.
+
+    Where binary data have instances, predicted objects are the connected components of the
+    predicted mask, and they are scored as well. Pixels without a class are in no score of pixels.
+
+    Returns:
+        A list with a dict for each image: `image`, `dice`, `iou`, then for binary data
+        `precision`, `recall`, and for instances `cells`, `predicted`, `average_precision`,
+        `merges`, `splits`; for several classes the Dice of each, `dice: NAME`, whose mean over
+        the classes in the picture (but for one named background) is `dice`; and
+        `calibration_error`. What cannot be measured on an image is NaN.
+    """
+    score = _binary_scores if is_binary(data) else _class_scores
+    probabilities = predictions(model, data.images)
+    return [{"image": data.names[i], **score(data, i, p)} for i, p in enumerate(probabilities)]
+
+
+def _binary_scores(data, i, probability):
+    truth = truth_of(only(data, i))[0]
+    overlaps = (metrics.dice, metrics.iou, metrics.precision, metrics.recall)
+    row = {metric.__name__: float(metric(truth, probability > 0.5)) for metric in overlaps}
+    if data.instances is not None:
+        row |= _instance_scores(instances_of(only(data, i))[0], probability > 0.5)
+    return row | {"calibration_error": metrics.expected_calibration_error(truth, probability)}
+
+
+def _class_scores(data, i, probabilities):
+    truth = truth_of(only(data, i))[0]
+    predicted = np.where(truth == VOID, VOID, probabilities.argmax(axis=-1))
+    each = {}
+    for label, name in enumerate(data.class_names):
+        masks = truth == label, predicted == label
+        # By the truth alone: else a false alarm on a class would be counted for one loss, and
+        # leave the image out for another. It is counted, as a miss of the class that is there.
+        occurs = masks[0].any() and label != data.background
+        each[name] = [f(*masks) if occurs else np.nan for f in (metrics.dice, metrics.iou)]
+    dice, iou = (_mean_of(values) for values in zip(*each.values()))
+    return {
+        "dice": dice,
+        "iou": iou,
+        **{f"dice: {name}": float(values[0]) for name, values in each.items()},
+        "calibration_error": metrics.expected_calibration_error(truth, probabilities),
+    }
+
+
+def right_and_found(model, data, i):
+    """Two masks of image i to show its errors by: the truth and the prediction.
+
+    With several classes: the pixels that have a class, and those of them whose class is right.
+    """
+    p = predict(model, data.images[i : i + 1])[0]
+    if is_binary(data):
+        return foreground(data)[i], p > 0.5
+    valid = has_class(only(data, i))[0]
+    return valid, valid & (p.argmax(axis=-1) == data.masks[i])
+
+
+def all_pixels(model, data):
+    """Truth and probabilities of all pixels that have a class, for the metrics of calibration."""
+    truth = foreground(data) if is_binary(data) else data.masks
+    valid = has_class(data)
+    return truth[valid], predict(model, data.images)[valid]
+
+
+def _instance_scores(instances, predicted):
+    components = metrics.label_components(predicted)
+    counts = metrics.merges_and_splits(instances, components)
+    return {
+        "cells": len(np.unique(instances[instances > 0])),
+        "predicted": int(components.max()),
+        "average_precision": float(metrics.average_precision(instances, components)),
+        "merges": counts.merges,
+        "splits": counts.splits,
+    }
+
+
+def mean_dice(model, data):
+    """The mean Dice of the images, by the one look that training takes at the validation split."""
+    probabilities = predictions(model, data.images)
+    if not is_binary(data):
+        return _mean_of([_class_scores(data, i, p)["dice"] for i, p in enumerate(probabilities)])
+    pairs = zip(truth_of(data), probabilities)
+    return _mean_of([metrics.dice(truth, p > 0.5) for truth, p in pairs])
+
+
+def _mean_of(values):
+    """The mean of those that are numbers; NaN if none is."""
+    values = np.asarray(values, float)
+    return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else float("nan")
+
+
+def means(rows):
+    """The mean of each score over the rows of a table, of those that are numbers."""
+    return {key: _mean_of([row[key] for row in rows]) for key in rows[0] if key != "image"}

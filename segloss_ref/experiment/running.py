@@ -1,0 +1,173 @@
+"""A run: trained, evaluated, and written to a folder, whole or not at all."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+
+from segloss_ref.datasets.folder import fingerprint
+from segloss_ref.experiment.data import splits_of
+from segloss_ref.experiment.evaluation import evaluate, means
+from segloss_ref.experiment.training import check_data, train, tuned
+from segloss_ref.writing import write_rows, write_whole
+
+
+def run(experiment, out):
+    """Trains, evaluates on the test split, and writes a folder, whole or not at all.
+
+    The folder holds `record.json` (settings, versions, commit, seconds), `history.csv` (a row
+    per look at the validation images), `metrics.csv` (a row per test image) and `model.keras`.
+    Until it is complete, everything lies in a hidden folder beside it, `.NAME.partial`. A run that
+    was killed or failed goes on from there, at its last look at the validation images, and ends
+    as if nothing had happened. A bar shows the progress in a terminal, and nothing elsewhere.
+
+    Args:
+        experiment: an `Experiment`.
+        out: the folder to make. It must not exist.
+
+    Returns:
+        The record, a dict.
+
+    Raises:
+        FileExistsError: if `out` exists: results are never overwritten.
+        ValueError: if data, loss and `crop` do not fit together.
+    """
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f"{out} exists already. Remove it, or name another folder.")
+    started = time.perf_counter()
+    data = splits_of(experiment)
+    check_data(experiment, data[0])
+    partial = out.parent / f".{out.name}.partial"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(out):
+        try:
+            _open_partial(partial, experiment)
+            record = _run_into(experiment, data, partial, started)
+            os.replace(partial / "result", out)
+        except OSError as error:
+            if partial.is_dir() and any(partial.glob("step-*.keras")):
+                error.add_note(
+                    f"What is done lies in {partial}. Run the same again to go on from there."
+                )
+            raise
+        shutil.rmtree(partial)
+    return record
+
+
+@contextlib.contextmanager
+def _only_one(out):
+    """Holds the name of a run for this process. The lock ends with it, however it ends."""
+    file = out.parent / f".{out.name}.running"
+    with file.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise FileExistsError(
+                f"{out} is being made by another process: {lock.read()}. Wait for it or end it, "
+                "or name another folder."
+            ) from error
+        if out.exists():  # made while this process was loading its data
+            raise FileExistsError(f"{out} exists already. Remove it, or name another folder.")
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}")
+        lock.flush()
+        yield
+        file.unlink(missing_ok=True)
+
+
+def _open_partial(partial, experiment):
+    """Keeps what a run of these settings, data and versions has left there; removes any other."""
+    identity = json.dumps(_identity(experiment), indent=2) + "\n"
+    note = partial / "identity.json"
+    if not (note.exists() and note.read_text() == identity):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write_whole(note, identity)
+
+
+def _identity(experiment):
+    folder = experiment.data_dir
+    backend = keras.backend.backend()
+    return {
+        "settings": dataclasses.asdict(experiment),
+        "data": None if folder is None else fingerprint(folder),
+        "versions": {
+            **{name: version(name) for name in ("segloss_ref", "keras", "numpy")},
+            # Of the module: its package may be called otherwise, as `tensorflow-cpu` is.
+            backend: sys.modules[backend].__version__,
+        },
+        "python": platform.python_version(),
+        "backend": backend,
+        "device": f"{', '.join(_devices())} on {platform.machine()}",
+        "commit": _commit(),
+    }
+
+
+def _devices():
+    if keras.backend.backend() == "torch":  # Keras has no list of devices there
+        torch = sys.modules["torch"]
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
+    return keras.distribution.list_devices()
+
+
+def _run_into(experiment, data, partial, started):
+    images, validation, test = data
+    tuning = None
+    rate = experiment.learning_rate
+    if rate is None:
+        tuning = tuned(experiment, images, validation, partial / "tuning.json")
+        rate = tuning["chosen"]
+    model, history = train(experiment, images, validation, rate, experiment.steps, partial)
+    rows = evaluate(model, test)
+    record = {
+        **_identity(experiment),
+        "parameters": model.count_params(),
+        "learning_rate": rate,
+        "tuning": tuning,
+        "steps": history[-1]["step"],
+        "ended_by": "steps" if history[-1]["step"] == experiment.steps else "seconds",
+        "seconds": round(time.perf_counter() - started, 1),
+        "seconds_training": round(history[-1]["seconds"], 1),
+        "test": means(rows),
+    }
+    result = partial / "result"
+    shutil.rmtree(result, ignore_errors=True)
+    result.mkdir()
+    write_rows(result / "history.csv", history)
+    write_rows(result / "metrics.csv", rows)
+    model.save(result / "model.keras")
+    write_whole(result / "record.json", json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def _commit():
+    """The commit of the clone that the package is used from, `None` elsewhere.
+
+    An installed package may lie in somebody else's repository, whose commit is not ours.
+    """
+    folder = Path(__file__).resolve().parents[2]
+
+    def git(*arguments):
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+
+    try:
+        top = Path(git("rev-parse", "--show-toplevel").stdout.strip())
+        git("ls-files", "--error-unmatch", "segloss_ref/__init__.py")
+        if top.resolve() != folder:
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40").stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,42 @@
+"""Files that are there whole or not at all."""
+
+import csv
+import json
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+
+def write_whole(path, text):
+    """Writes a file under another name and renames it: nobody ever reads half of it."""
+    path = Path(path)
+    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(scratch, 0o644)  # mkstemp gives it to its owner alone
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def write_rows(path, rows):
+    """Writes a CSV file, a line for each dict of a list; all have the keys of the first."""
+    with Path(path).open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_json(file):
+    """What a JSON file holds, `None` where there is none; a damaged one is told and removed."""
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        warnings.warn(f"{file} is damaged ({error}) and not used.", stacklevel=2)
+        file.unlink()
+        return None
