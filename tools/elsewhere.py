@@ -38,31 +38,38 @@ tensorflow.config.threading.set_intra_op_parallelism_threads(1)
 tensorflow.config.threading.set_inter_op_parallelism_threads(1)
 """
 
-# Through the initializer, since the weights of a layer can be made within a graph.
+# Through the initializer, since the weights of a layer can be made within a graph. In a function,
+# since a chapter may have names like these of its own.
 MOVED_WEIGHTS = """
-import keras, numpy
+def move_weights():
+    import keras, numpy
 
-def moved(initializer):
-    def initialize(shape, dtype=None, **options):
-        noise = numpy.random.default_rng(0).uniform(-1e-6, 1e-6, shape)
-        return initializer(shape, dtype, **options) * keras.ops.cast(1 + noise, dtype)
-    return initialize
+    def moved(initializer):
+        def initialize(shape, dtype=None, **options):
+            noise = numpy.random.default_rng(0).uniform(-1e-6, 1e-6, shape)
+            return initializer(shape, dtype, **options) * keras.ops.cast(1 + noise, dtype)
+        return initialize
 
-def add_weight(layer, shape=None, initializer=None, *args, made=keras.Layer.add_weight, **options):
-    if options.get("trainable", True):
-        initializer = moved(keras.initializers.get(initializer or "glorot_uniform"))
-    return made(layer, shape, initializer, *args, **options)
+    made = keras.Layer.add_weight
 
-keras.Layer.add_weight = add_weight
+    def add_weight(layer, shape=None, initializer=None, *args, **options):
+        if options.get("trainable", True):
+            initializer = moved(keras.initializers.get(initializer or "glorot_uniform"))
+        return made(layer, shape, initializer, *args, **options)
+
+    keras.Layer.add_weight = add_weight
+
+move_weights()
 """
 
 OTHER_SEED = """
-import keras
+def other_seeds():
+    import keras
 
-def set_random_seed(seed, made=keras.utils.set_random_seed):
-    return made(seed + {shift})
+    made = keras.utils.set_random_seed
+    keras.utils.set_random_seed = lambda seed: made(seed + {shift})
 
-keras.utils.set_random_seed = set_random_seed
+other_seeds()
 """
 
 VARIANTS = {
@@ -130,10 +137,11 @@ def fault_of(here, there):
 
 
 def failing_line(error):
-    """The line of the cell that raised; the error itself if the traceback names none."""
+    """The line of the cell that raised, if the traceback names one, and the error."""
     plain = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
     lines = re.findall(r"^-+> *\d+ +(.*)", plain, re.MULTILINE)
-    return lines[0].strip() if lines else f"{error.ename}: {error.evalue}"
+    what = f"{error.ename}: {error.evalue}".splitlines()[0]
+    return f"{lines[0].strip()} ({what})" if lines else what
 
 
 def said(cell):
