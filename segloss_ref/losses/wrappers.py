@@ -108,9 +108,8 @@ class BlobLoss(Wrapper):
         the picture. `y_pred` is `(batch, *spatial, 1)`; `sample_weight` as for every loss.
     Returns: λ_I + λ_B times a value of L, in its range.
     Raises:
-        ValueError: for a mask as `y_true`, and for NumPy labels above `max_blobs`. In a compiled
-            graph there are no values to look at: blobs beyond count in the image, and for other
-            blobs as other ones, but have no turn of their own.
+        ValueError: for a mask as `y_true`, and for labels above `max_blobs` where they can be
+            seen. In a compiled graph such labels make the loss of their image NaN.
     Example:
         >>> blobs = np.array([[[1, 1, 1, 0, 2, 0]]])
         >>> p = np.array([1.0, 1, 1, 0, 0, 0]).reshape(1, 1, 6, 1)  # the small one is missed
@@ -157,7 +156,7 @@ class BlobLoss(Wrapper):
         if wrong is None:
             self._check_numbers(visible(labels))
         else:
-            labels = ops.where(wrong, _WRONG, labels)
+            labels = ops.where(wrong | (labels > self.max_blobs), _WRONG, labels)
         labels = labels[..., None]
         weight = checked_weight(sample_weight, y_pred, self.compute_dtype)
         image = self._inner.terms(as_mask(labels, labels > 0), y_pred, weight)

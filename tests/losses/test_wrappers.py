@@ -222,13 +222,12 @@ def test_the_order_and_the_bound_of_numbers_do_not_matter(rng):
     np.testing.assert_allclose(got, want, rtol=1e-14)
 
 
-def test_in_a_graph_blobs_beyond_the_bound_are_other_blobs(rng):
-    """They count in the image, have no turn, and are out in the turns of others."""
-    labels, z = blobs(rng)
-    loss = sl.BlobLoss(sl.DiceLoss(**OPTIONS), 0.0, 1.0, max_blobs=3)
-    got = tf.function(loss)(tf.constant(labels), tf.constant(z))
-    want = by_definition(sl.DiceLoss(**OPTIONS), np.where(labels == 4, -1, labels), z, None, 0.0)
-    np.testing.assert_allclose(got, want, rtol=1e-12)
+def test_a_blob_beyond_the_last_number_is_nan_in_a_graph():
+    labels = np.array([[[1, 1, 0, 3]], [[1, 2, 0, 0]]], "int32")
+    z = np.zeros((2, 1, 4, 1), "float32")
+    loss = sl.BlobLoss(sl.DiceLoss(from_logits=True, reduction=None), max_blobs=2)
+    beyond, inside = tf.function(loss)(tf.constant(labels), tf.constant(z))
+    assert np.isnan(beyond) and np.isfinite(inside)
 
 
 def tiny_model():
