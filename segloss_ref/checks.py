@@ -9,6 +9,7 @@ import difflib
 import math
 import numbers
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -109,16 +110,19 @@ def check_labels(name, labels):
     return tuple(sorted({int(i) for i in several}))
 
 
-def check_keys(where, given, allowed, needed=()):
-    """A mapping whose keys are among those allowed, with all that are needed."""
-    allowed = tuple(allowed)
-    if unknown := [key for key in given if key not in allowed]:
+def check_keys(where, given, allowed=None, needed=()):
+    """A mapping of names: those allowed, if that is said, and all that are needed."""
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise TypeError(f"{where} must be a mapping of names. Received: {given!r}")
+    if unknown := [key for key in given if allowed is not None and key not in allowed]:
         raise ValueError(
-            f"{where} has no {', '.join(map(str, unknown))}. Allowed: "
-            f"{', '.join(allowed) or 'nothing'}{did_you_mean(unknown[0], allowed)}"
+            f"{where} has no key {', '.join(unknown)}. Allowed: {', '.join(allowed)}"
+            f"{did_you_mean(unknown[0], allowed)}"
         )
     if missing := [key for key in needed if key not in given]:
-        raise ValueError(f"{where} must have {', '.join(missing)}. Received: {dict(given)!r}")
+        raise ValueError(
+            f"{where} must have the key {', '.join(missing)}. Received: {dict(given)!r}"
+        )
     return given
 
 

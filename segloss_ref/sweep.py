@@ -6,6 +6,7 @@
     losses:
       cross-entropy: {loss: BinaryCrossEntropyLoss}
       Dice, smooth 0.1: {loss: DiceLoss, options: {smooth: 0.1}}
+      Dice + half cross-entropy: {loss: DiceLoss + 0.5 * BinaryCrossEntropyLoss}
     seeds: 3
     settings: {steps: 200, crop: 96}
 
@@ -23,6 +24,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from segloss_ref.checks import check_keys
 from segloss_ref.experiment import Experiment
 from segloss_ref.extras import require
 from segloss_ref.writing import write_whole
@@ -127,9 +129,9 @@ _Loader.add_implicit_resolver(
 
 
 def _runs(sweep):
-    _check_keys("the file", sweep, KEYS, needed=("datasets", "losses"))
+    check_keys("the file", sweep, KEYS, needed=("datasets", "losses"))
     settings = sweep.get("settings") or {}
-    _check_keys("`settings`", settings, SETTINGS)
+    check_keys("`settings`", settings, SETTINGS)
     datasets = _datasets(sweep["datasets"])
     losses = _losses(sweep["losses"])
     seeds = _seeds(sweep.get("seeds", 1))
@@ -151,7 +153,7 @@ def _datasets(given):
     for number, own in enumerate(given):
         where = f"`datasets[{number}]`"
         own = {"dataset": own} if isinstance(own, str) else own
-        _check_keys(where, own, ("name", "dataset", *SETTINGS))
+        check_keys(where, own, ("name", "dataset", *SETTINGS))
         own = dict(own)
         if not {"dataset", "data_dir"} & {*own}:
             raise ValueError(f"{where} must have a `dataset` or `data_dir`. Received: {own!r}")
@@ -163,13 +165,13 @@ def _datasets(given):
 
 
 def _losses(given):
-    _check_keys("`losses`", given)
+    check_keys("`losses`", given)
     if not given:
         raise ValueError("`losses` must hold at least one. Received: {}")
     for name, loss in given.items():
         where = f"`losses: {name}`"
-        _check_keys(where, loss, ("loss", "options"), needed=("loss",))
-        _check_keys(f"{where}, `options`", loss.get("options", {}))
+        check_keys(where, loss, ("loss", "options"), needed=("loss",))
+        check_keys(f"{where}, `options`", loss.get("options", {}))
         clash = sorted({*loss.get("options", {})} & {*FIELDS, "out"})
         if clash:
             raise ValueError(
@@ -188,17 +190,6 @@ def _seeds(given):
     if len(set(given)) < len(given):
         raise ValueError(f"`seeds` must differ. Received: {given}")
     return given
-
-
-def _check_keys(where, given, allowed=None, needed=()):
-    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-        raise TypeError(f"{where} must be a mapping of names. Received: {given!r}")
-    unknown = [key for key in given if allowed and key not in allowed]
-    if unknown:
-        raise ValueError(f"{where} has no key {', '.join(unknown)}. Allowed: {', '.join(allowed)}")
-    missing = [key for key in needed if key not in given]
-    if missing:
-        raise ValueError(f"{where} must have the key {', '.join(missing)}. Received: {given!r}")
 
 
 def _experiment(dataset, name, settings):

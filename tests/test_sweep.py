@@ -54,6 +54,14 @@ def test_every_combination_once_with_its_own_settings(write):
     assert last.parameters["smooth"] == 0.1 and "options" not in last.parameters
 
 
+def test_sums_and_wrappers(write):
+    sums = {"a": {"loss": "DiceLoss + 0.5 * BinaryCrossEntropyLoss"}, "b": {"loss": "BlobLoss"}}
+    first, *_, last = read_sweep(write(losses=sums))
+    assert first.experiment.make_loss().weights == (1.0, 0.5)
+    assert last.experiment.make_loss().truth == "instances"
+    assert first.parameters["loss"] == sums["a"]["loss"]
+
+
 def test_ids_are_safe_names_and_change_with_the_settings(write):
     runs = read_sweep(write())
     again = read_sweep(write(seeds=[1, 0]))
@@ -101,6 +109,10 @@ LOSS = {"loss": "DiceLoss"}
         ({"losses": {"a": LOSS | {"options": {"smoth": 1.0}}}}, TypeError, "smoth"),
         ({"losses": {"a": LOSS | {"options": {"seed": 1}}}}, ValueError, "seed would be taken"),
         ({"losses": {"a": {"loss": "NoLoss"}}}, ValueError, "Received: 'NoLoss'"),
+        ({"losses": {"a": {"loss": {"sum": []}}}}, ValueError, "Write it as in Python"),
+        ({"losses": {"a": {"loss": "DiceLoss +"}}}, ValueError, "Write it as in Python"),
+        ({"losses": {"a": LOSS | {"options": {"reduction": None}}}}, ValueError, "`reduction`"),
+        ({"settings": {"stepz": 3}}, ValueError, "Did you mean 'steps'"),
         ({"seeds": 0}, TypeError, "`seeds` must be a number of seeds or a list of integers"),
         ({"seeds": [1, 1]}, ValueError, "`seeds` must differ. Received: [1, 1]"),
         ({"seeds": [1, True]}, TypeError, "`seeds` must be"),
@@ -306,4 +318,4 @@ def test_the_example_of_the_documentation_is_a_sweep(tmp_path):
     example = sweep.__doc__.split("\n\n")[1]
     path = tmp_path / "sweep.yaml"
     path.write_text("\n".join(line[4:] for line in example.splitlines()))
-    assert len(read_sweep(path)) == 2 * 2 * 3
+    assert len(read_sweep(path)) == 2 * 3 * 3

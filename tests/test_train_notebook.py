@@ -63,3 +63,11 @@ def test_what_is_wrong_is_said_before_any_training(tmp_path, parameters, message
     done = papermill(tmp_path / "page.ipynb", **settings)
     assert done.returncode != 0 and message in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["page.ipynb"]
+
+
+def test_a_sum_of_losses(tmp_path):
+    loss = "DiceLoss(from_logits=True) + 0.5 * BinaryCrossEntropyLoss(from_logits=True)"
+    settings = {**SMALL, "learning_rate": 0.01, "limit": 4, "size": 48, "loss": loss}
+    done = papermill(tmp_path / "page.ipynb", out=tmp_path / "run", **settings)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["settings"]["loss"] == loss

@@ -158,6 +158,8 @@ def _share_of(steps):
 def _check_types(experiment):
     for field in dataclasses.fields(experiment):
         value = getattr(experiment, field.name)
+        if field.name == "loss":  # whatever is no loss is told how one is written
+            continue
         # An integer is a good learning rate, but True is no number of steps.
         allowed = field.type | int if field.type in (float, float | None) else field.type
         if isinstance(value, bool) or not isinstance(value, allowed):
