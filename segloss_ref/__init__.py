@@ -4,7 +4,7 @@
 `from_logits=True`. The book derives every loss.
 """
 
-from segloss_ref import losses
+from segloss_ref import functional, losses
 from segloss_ref.augmentation import AugmentedModel, RandomDeformation
 from segloss_ref.catalogue import catalogue
 from segloss_ref.losses import *  # noqa: F403
@@ -30,6 +30,7 @@ __all__ = [
     "UNetWeightMap",
     "catalogue",
     "describe",
+    "functional",
     "seam_reach",
     "separate_touching",
     "unet_weight_map",

@@ -18,11 +18,12 @@ from check_wheel import README, ROOT, snippets
 def test_the_snippets_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     python, names = snippets("python"), {}
-    assert len(python) == 5
+    assert len(python) == 6
     for snippet in python:
         exec(compile(snippet, "README.md", "exec"), names)
     assert 0 < float(capsys.readouterr().out.split()[0]) <= 1
     assert sorted(p.name for p in (tmp_path / "runs" / "dice").iterdir())[-1] == "record.json"
+    assert tuple(names["values"].shape) == (8,)
     assert names["augmented"].loss.name == "shape_aware"
 
 
