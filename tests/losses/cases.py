@@ -34,6 +34,16 @@ def which_and_kind(condition=lambda case: True):
 every_case = which()
 every_case_and_kind = which_and_kind()
 
+# What all losses share (the trainer of Keras, replicas, saving, shapes at the door) is tested with
+# one loss for each way to get at a value: pixels, exclusive classes, regions, sorting, distances,
+# neighbours, a sum.
+SHARED = ("bce", "cce", "dice", "lovasz-hinge", "boundary", "structure-ssim", "dice-ce")
+shared_case = pytest.mark.parametrize("case", SHARED)
+
+# What depends on the class and not on its settings: with the first case of each class.
+FIRST = {case.loss: name for name, case in reversed(CASES.items())}
+first_case = pytest.mark.parametrize("case", [name for name in CASES if name in FIRST.values()])
+
 
 def make(case, kind=None, **kwargs):
     """The loss of a case; for independent classes if `kind` says so."""
