@@ -15,8 +15,15 @@ def ratio(numerator, denominator):
     return ops.where(ops.broadcast_to(nothing, ops.shape(quotient)), 0 * quotient, quotient)
 
 
+def total(x, mass=None):
+    """The sum over pixels, axis 1, of x times their weights; without `mass` these are 1."""
+    return ops.sum(x if mass is None else mass * x, axis=1)
+
+
 def mean(x, axis=-1, keepdims=False):
     """The mean over one axis of known size."""
+    if keepdims and x.shape[axis] == 1:
+        return x
     return ops.sum(x, axis=axis, keepdims=keepdims) / x.shape[axis]
 
 

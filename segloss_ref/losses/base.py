@@ -18,7 +18,7 @@ from segloss_ref.checks import (
     check_weights,
     visible,
 )
-from segloss_ref.losses.arithmetic import ratio
+from segloss_ref.losses.arithmetic import ratio, total
 from segloss_ref.losses.inputs import Batch, as_batch
 
 
@@ -165,7 +165,10 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         A list of `(factor, values, weights)`: a number, and the loss of each image and its weight
         in the mean, both `(batch,)`. One term here; losses made of losses have more.
         """
-        batch = self.batch_of(y_true, y_pred, sample_weight)
+        return self.terms_of(self.batch_of(y_true, y_pred, sample_weight))
+
+    def terms_of(self, batch):
+        """`terms` of a batch, which several losses may share."""
         if isinstance(batch.grid[0], int) and batch.grid[0] == 0:
             return [(1.0, *2 * (ops.zeros((0,), dtype=self.compute_dtype),))]
         each = (ops.broadcast_to(x, batch.grid[:1]) for x in self.region_values(batch))
@@ -215,15 +218,27 @@ class PixelLoss(SegmentationLoss):
         raise NotImplementedError
 
     def region_values(self, batch):
-        total = ops.sum(batch.weight, axis=(1, 2))
-        weighted = ops.sum(batch.weight * self.pixel_values(batch), axis=(1, 2))
+        values = mean_over_pixels(self.pixel_values(batch), batch)[:, 0]
         # Keras multiplies the two again; apart, they let it divide by the sum of the weights.
-        return ratio(weighted, total), batch.image_weight * mean_weight(batch)
+        return values, batch.image_weight * mean_weight(batch)
+
+
+def mean_over_pixels(values, batch):
+    """The weighted mean over the pixels of each region, `(regions, classes)`."""
+    if batch.mass is None:
+        return ops.sum(values, axis=1) / ops.cast(ops.shape(values)[1], values.dtype)
+    return ratio(total(values, batch.mass), total(batch.mass))
 
 
 def mean_weight(batch):
     """The mean weight of the pixels of each region that are in the picture, `(regions,)`."""
-    return ratio(ops.sum(batch.weight, axis=(1, 2)), ops.sum(batch.valid, axis=(1, 2)))
+    if batch.mass is None:
+        return ops.ones_like(batch.image_weight)
+    weights = total(batch.mass)[:, 0]
+    if batch.mass is batch.inside:
+        return ratio(weights, weights)
+    inside = ops.ones_like(batch.mass) if batch.inside is None else batch.inside
+    return ratio(weights, total(ops.cast(inside != 0, inside.dtype))[:, 0])
 
 
 class RegionLoss(SegmentationLoss):
@@ -263,7 +278,7 @@ class RegionLoss(SegmentationLoss):
         values = self.class_values(batch)
         weights = ops.convert_to_tensor(self.weights_of(values.shape[-1]), dtype=values.dtype)
         if self.classes == "present" and batch.prediction.softmax:
-            present = ops.cast(ops.sum(batch.weight * batch.y, axis=1) > 0, values.dtype)
+            present = ops.cast(total(batch.y, batch.mass) > 0, values.dtype)
             some = ops.sum(weights * present, axis=-1, keepdims=True) > 0
             weights = ops.where(some, weights * present, weights)
         return ops.sum(weights * values, axis=-1) / ops.sum(weights, axis=-1), batch.image_weight
@@ -307,8 +322,7 @@ class ClassPixelLoss(RegionLoss):
         raise NotImplementedError
 
     def class_values(self, batch):
-        weighted = ops.sum(batch.weight * self.class_pixel_values(batch), axis=1)
-        return ratio(weighted, ops.sum(batch.weight, axis=1))
+        return mean_over_pixels(self.class_pixel_values(batch), batch)
 
     def region_values(self, batch):
         values, image_weight = super().region_values(batch)
@@ -375,10 +389,21 @@ class CompoundLoss(SegmentationLoss):
         self.losses, self.weights, self.truth = tuple(parts), tuple(factors), parts[0].truth
 
     def terms(self, y_true, y_pred, sample_weight=None):
+        batches = {}
+
+        def terms(loss):
+            if type(loss).terms is not SegmentationLoss.terms:
+                return loss.terms(y_true, y_pred, sample_weight)
+            # Parts that read a batch in the same way share it, and what it has computed.
+            way = (type(loss).batch_of, loss.per, loss.ignore_class, loss.takes, loss.dimensions)
+            if way not in batches:
+                batches[way] = loss.batch_of(y_true, y_pred, sample_weight)
+            return loss.terms_of(batches[way])
+
         return [
             (_current(weight) * factor, *value)
             for weight, loss in zip(self.weights, self.losses)
-            for factor, *value in loss.terms(y_true, y_pred, sample_weight)
+            for factor, *value in terms(loss)
         ]
 
     def get_config(self):

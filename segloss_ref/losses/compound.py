@@ -272,11 +272,10 @@ class TwoSidedCrossEntropy(TrueClassLoss):
         self.beta = check_number("beta", beta, at_least=0, at_most=1)
 
     def pixel_values(self, batch):
-        missed = -self.beta * batch.y * batch.prediction.log_p
-        made_up = -(1 - self.beta) * (1 - batch.y) * batch.prediction.log_not_p
+        missed, made_up = self.beta * batch.y, (1 - self.beta) * (1 - batch.y)
+        values = batch.prediction.cross_entropy(missed, made_up)
         weights = self.factors_of_classes(batch)
-        values = missed + made_up if weights is None else weights * (missed + made_up)
-        return mean(values, keepdims=True)
+        return mean(values if weights is None else weights * values, keepdims=True)
 
 
 @catalogued(
@@ -354,7 +353,7 @@ class ExponentialLogarithmicDice(SmoothedLoss):
         self.gamma = check_number("gamma_dice", gamma, above=0)
 
     def class_values(self, batch):
-        value = minus_log_dice(batch.y, batch.prediction.p, batch.weight, self.smooth)
+        value = minus_log_dice(batch.y, batch.prediction.p, batch.mass, self.smooth)
         return power(value, self.gamma)
 
 
@@ -589,9 +588,9 @@ class ModifiedFocalTverskyLoss(SmoothedLoss):
         on_foreground = self.gamma if self.symmetric else 1 - self.gamma
         if batch.prediction.softmax:
             powers = foreground_or_background(on_foreground, on_background, y)
-            return power(self._tversky(y, p, batch.weight), powers)
-        foreground = power(self._tversky(y, p, batch.weight), on_foreground)
-        background = power(self._tversky(1 - y, 1 - p, batch.weight), on_background)
+            return power(self._tversky(y, p, batch.mass), powers)
+        foreground = power(self._tversky(y, p, batch.mass), on_foreground)
+        background = power(self._tversky(1 - y, 1 - p, batch.mass), on_background)
         return (foreground + background) / 2
 
     def _tversky(self, y, p, weight):

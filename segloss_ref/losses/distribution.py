@@ -41,20 +41,30 @@ class TrueClassLoss(PixelLoss):
         return for_each_class("class_weights", self.class_weights, batch.y)
 
     def pixel_values(self, batch):
-        prediction = batch.prediction
-        log_p, log_not_p = prediction.log_p, prediction.log_not_p
         positive, negative = self.class_factors(batch)
         weights = self.factors_of_classes(batch)
         if weights is not None:
             positive, negative = positive * weights, negative * weights
-        values = positive * batch.y * self.cost(log_p, log_not_p)
-        if prediction.softmax:
-            return ops.sum(values, axis=-1, keepdims=True)
-        values = values + negative * (1 - batch.y) * self.cost(log_not_p, log_p)
-        return mean(values, keepdims=True)
+        y, exclusive = batch.y, batch.prediction.softmax
+        a, b = _times(positive, y), None if exclusive else _times(negative, 1 - y)
+        values = self.charged(batch.prediction, a, b)
+        return ops.sum(values, axis=-1, keepdims=True) if exclusive else mean(values, keepdims=True)
+
+    def charged(self, prediction, a, b):
+        """`a c(p) + b c(1 - p)`, element by element; b is `None` for exclusive classes."""
+        if type(self).cost is TrueClassLoss.cost:
+            return prediction.cross_entropy(a, b)
+        log_p, log_not_p = prediction.log_p, prediction.log_not_p
+        values = a * self.cost(log_p, log_not_p)
+        return values if b is None else values + b * self.cost(log_not_p, log_p)
 
     def get_config(self):
         return {**super().get_config(), "class_weights": self.class_weights}
+
+
+def _times(factor, x):
+    """A product without the operation, where the factor is the number 1."""
+    return x if isinstance(factor, float) and factor == 1 else factor * x
 
 
 def background_share(y, weight):

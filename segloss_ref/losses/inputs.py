@@ -25,18 +25,29 @@ _SLACK, _SUM_SLACK = 1e-3, 1e-2
 class Batch(NamedTuple):
     """One batch in the form that the formulas are written for.
 
-    `y` and `prediction` hold `(regions, pixels, classes)`; `weight` and `valid` `(regions, pixels,
-    1)`. A region is what sums run over: an image, or the whole batch. `valid` is 0 at pixels that
-    are out of the picture; `weight` is `valid` times the pixel weights; `image_weight` is
-    `(regions,)`. `grid` is `(images, *spatial)`.
+    `y` and `prediction` hold `(regions, pixels, classes)`; `inside` and `mass` `(regions, pixels,
+    1)`. A region is what sums run over: an image, or the whole batch. `inside` is 0 at pixels that
+    are out of the picture, and NaN where a graph holds what is not allowed; `mass` is `inside`
+    times the pixel weights. Either is `None` where it is 1 everywhere, so that sums need not
+    multiply. `image_weight` is `(regions,)`; `grid` is `(images, *spatial)`.
     """
 
     y: object
     prediction: "Prediction"
-    weight: object
-    valid: object
+    mass: object
+    inside: object
     image_weight: object
     grid: tuple
+
+    @property
+    def weight(self):
+        """`mass` as a tensor in any case."""
+        return ops.ones_like(self.y[..., :1]) if self.mass is None else self.mass
+
+    @property
+    def total_weight(self):
+        """The sum of the weights of each region, `(regions, 1)`."""
+        return ops.sum(self.weight, axis=1)
 
     def on_grid(self, x):
         """`(regions, pixels, channels)` as `(images, *spatial, channels)`, where pixels have a
@@ -72,7 +83,7 @@ class Prediction:
         if not self.from_logits:
             return self.values
         if self.softmax:
-            return ops.softmax(self.values, axis=-1)
+            return _over_classes(ops.softmax, self.values)
         return ops.sigmoid(self.values)
 
     @functools.cached_property
@@ -80,8 +91,9 @@ class Prediction:
         if not self.from_logits:
             return _safe_log(self.values)
         if self.softmax:
-            return ops.log_softmax(self.values, axis=-1)
-        return -ops.softplus(-self.values)  # log sigmoid(z) = -log(1 + exp(-z))
+            return _over_classes(ops.log_softmax, self.values)
+        positive, rest = self._softplus
+        return (1 - positive) * self.values - rest
 
     @functools.cached_property
     def log_not_p(self):
@@ -89,7 +101,45 @@ class Prediction:
             return _safe_log(1 - self.values)
         if self.softmax:
             return _log_not_softmax(self.values)
-        return -ops.softplus(self.values)  # 1 - sigmoid(z) = sigmoid(-z)
+        positive, rest = self._softplus
+        return -positive * self.values - rest
+
+    @functools.cached_property
+    def _softplus(self):
+        """Of a logit z: whether it is positive, 1 or 0, and `log(1 + exp(-|z|))`.
+
+        `log p` is `min(z, 0)` less that and `log(1 - p)` is `min(-z, 0)` less that: one exponential
+        serves both, and nothing cancels or overflows.
+        """
+        z = self.values
+        positive = ops.cast(z >= 0, z.dtype)
+        return positive, ops.log1p(ops.exp((1 - 2 * positive) * z))
+
+    def cross_entropy(self, a, b):
+        """`-a log p - b log(1 - p)`, a and b data; without b where classes are exclusive."""
+        if b is None:
+            return -a * self.log_p
+        if not self.from_logits or self.softmax:
+            return -a * self.log_p - b * self.log_not_p
+        positive, rest = self._softplus
+        both = a + b
+        return (positive * both - a) * self.values + both * rest
+
+
+def _over_classes(function, x):
+    """A function along the last axis, where PyTorch is several times slower than along others."""
+    if keras.backend.backend() != "torch":
+        return function(x, axis=-1)
+    return ops.swapaxes(function(ops.swapaxes(x, 1, -1), axis=1), 1, -1)
+
+
+def one_hot(labels, classes, dtype):
+    """`(regions, pixels)` as `(regions, pixels, classes)`; 0 for all that is no class."""
+    if keras.backend.backend() != "torch":
+        return ops.one_hot(labels, classes, dtype=dtype)
+    # PyTorch's own refuses other labels. As above, it is faster with the classes before the pixels.
+    found = labels[:, None] == ops.arange(classes, dtype=labels.dtype)[:, None]
+    return ops.swapaxes(ops.cast(found, dtype), 1, 2)
 
 
 def _safe_log(x):
@@ -125,10 +175,10 @@ def as_batch(y_true, y_pred, sample_weight, *, loss) -> Batch:
     return assemble(y, valid, y_pred, weight, loss)
 
 
-def assemble(y, valid, y_pred, weight, loss) -> Batch:
-    """The `Batch` of a truth in the shape of the prediction.
+def assemble(y, inside, y_pred, weight, loss) -> Batch:
+    """The `Batch` of a truth in the shape of the prediction, or of one that has labels as numbers.
 
-    `valid` is a boolean map of the pixels in the picture, or `None` where all are.
+    `inside` is a map of the pixels in the picture, or `None` where all are.
     """
     dtype, kind = loss.compute_dtype, kind_of(loss.multilabel, y_pred)
     shape = ops.shape(y_pred)
@@ -136,36 +186,36 @@ def assemble(y, valid, y_pred, weight, loss) -> Batch:
     whole_batch = loss.per == "batch"
     regions = 1 if whole_batch else images
 
-    def rows(x):
+    def rows(x, dtype=dtype):
         channels = x.shape[-1] if len(x.shape) == len(shape) else 1
-        x = ops.cast(x, dtype)
-        return in_rows(ops.reshape(x, (*shape[:-1], channels)), regions)
+        return in_rows(ops.reshape(ops.cast(x, dtype), (*shape[:-1], channels)), regions)
 
-    everything = valid is None and weight is None
-    y, values = rows(y), rows(y_pred)
-    ones = ops.ones_like(values[..., :1])
-    valid = ones if valid is None else rows(valid)
+    values = rows(y_pred)
+    mass = inside = None if inside is None else rows(inside)
     image_weight = ops.ones((regions,), dtype=dtype)
-    if weight is None:
-        weight = valid
-    elif len(weight.shape) > 1:
-        weight = valid * rows(weight)
-    elif whole_batch:
-        # One region holds all images, so the weight of an image goes to each of its pixels.
-        in_image = ops.reshape(weight, (images,) + (1,) * (len(shape) - 1))
-        weight = valid * rows(in_image * ops.ones_like(ops.cast(y_pred[..., :1], dtype)))
-    else:
-        weight, image_weight = valid, weight
+    if weight is not None and (whole_batch or len(weight.shape) > 1):
+        if len(weight.shape) == 1:
+            # One region holds all images, so the weight of an image goes to each of its pixels.
+            in_image = ops.reshape(weight, (images,) + (1,) * (len(shape) - 1))
+            weight = in_image * ops.ones((*shape[:-1], 1), dtype=dtype)
+        weight = rows(weight)
+        # What is wrong where the weight is 0 does not matter: not NaN times 0.
+        mass = weight if inside is None else ops.where(weight == 0, 0, inside * weight)
+    elif weight is not None:
+        image_weight = weight
 
-    keep = None if everything else weight != 0
+    # A pixel of weight 0 is out whatever it holds: 0 * NaN would still be NaN.
+    keep = None if mass is None else mass != 0
+    if len(y.shape) < len(shape):
+        y = one_hot(rows(y, "int32")[..., 0], shape[-1], dtype)
+    else:
+        y = rows(y) if keep is None else ops.where(keep, rows(y), 0)
     if not loss.from_logits:
-        values = as_probabilities(values, kind, keep)
+        mass = _mass_of_probabilities(values, kind, keep, mass)
     if keep is not None:
-        # A pixel of weight 0 is out whatever it holds: 0 * NaN would still be NaN.
-        y = ops.where(keep, y, ops.zeros_like(y))
-        values = ops.where(keep, values, ops.zeros_like(values))
+        values = ops.where(keep, values, 0)
     prediction = Prediction(values, loss.from_logits, kind == "exclusive")
-    return Batch(y, prediction, weight, valid, image_weight, tuple(shape[:-1]))
+    return Batch(y, prediction, mass, inside, image_weight, tuple(shape[:-1]))
 
 
 def classes_last(y_true, y_pred, sample_weight, data_format):
@@ -263,16 +313,46 @@ def _told(data_format):
     return " (told with the classes last)" if data_format == "channels_first" else ""
 
 
-def as_probabilities(p, kind, keep):
-    """Probabilities, refused or made NaN where they are none; `keep` says which count."""
+def _mass_of_probabilities(p, kind, keep, mass):
+    """The weights of pixels, NaN where there are no probabilities, which are refused if seen."""
+    if _lie_between(p, -_SLACK, 1 + _SLACK) and (kind != "exclusive" or _sum_to_one(p)):
+        return mass
     seen = visible(p)
     if seen is not None:
         _check_probabilities(seen if keep is None else seen[visible(keep)[..., 0]], kind)
-        return p
-    wrong = (p < -_SLACK) | (p > 1 + _SLACK)
+        return mass
+    right = _are_shares(p, kind)
+    right = right if keep is None else right | ops.logical_not(keep)
+    return _or_nan(right, ops.ones_like(p[..., :1]) if mass is None else mass)
+
+
+def _are_shares(x, kind):
+    """Where the numbers of a pixel may be its shares of the classes, with a last axis of 1."""
+    right = ops.abs(x - 0.5) <= 0.5 + _SLACK
+    if kind == "binary":
+        return right
+    right = ops.all(right, axis=-1, keepdims=True)
     if kind == "exclusive":
-        wrong = wrong | (ops.abs(ops.sum(p, axis=-1, keepdims=True) - 1) > _SUM_SLACK)
-    return ops.where(wrong, ops.cast(float("nan"), p.dtype), p)
+        right = right & (ops.abs(ops.sum(x, axis=-1, keepdims=True) - 1) <= _SUM_SLACK)
+    return right
+
+
+def _or_nan(right, x):
+    return ops.where(right, x, ops.cast(float("nan"), x.dtype))
+
+
+def _lie_between(x, low, high):
+    """Whether all values lie in a range; False where they cannot be seen, or one is NaN."""
+    if visible(x[:0]) is None or 0 in shape_of(x):
+        return False
+    # Reduced where they are: a tensor on a GPU need not come to the host.
+    least, most = (x.min(), x.max()) if isinstance(x, np.ndarray) else (ops.min(x), ops.max(x))
+    return float(least) >= low and float(most) <= high
+
+
+def _sum_to_one(x):
+    sums = x.sum(axis=-1) if isinstance(x, np.ndarray) else ops.sum(x, axis=-1)
+    return _lie_between(sums, 1 - _SUM_SLACK, 1 + _SUM_SLACK)
 
 
 def _check_probabilities(p, kind):
@@ -323,30 +403,40 @@ class Truth:
         self.y = y_true[..., 0] if self.is_map and has_axis else y_true
 
     def shaped(self, weight, dtype):
-        """The truth as `(batch, *spatial, classes)`, and a map of what is in the picture or `None`.
+        """The truth, and a map of what is in the picture: 1, or 0, or `None` where all is.
+
+        A mask has the shape of the prediction, a class map labels as numbers, without a last axis.
 
         Raises:
-            ValueError: for values that are not allowed, where they can be seen. Elsewhere they
-                become NaN. Pixels that are out, of weight 0 among them, may hold anything.
+            ValueError: for values that are not allowed, where they can be seen. Elsewhere the map
+                is NaN there. Pixels that are out, of weight 0 among them, may hold anything.
         """
-        seen, y = visible(self.y), ops.convert_to_tensor(self.y)
+        y = ops.convert_to_tensor(self.y)
+        if self._is_plain():
+            return y, None
+        seen, right = visible(self.y), None
         if seen is None:
-            out, wrong = self._out(y), self._wrong(y)
+            out, right = self._out(y), self._right(y)
         else:
-            out, wrong = self._out(seen), None
+            out = self._out(seen)
             self._check(seen, out, weight)
             out = None if out is None or not out.any() else ops.convert_to_tensor(out)
-        if self.is_map:
-            labels = ops.cast(y, "int32")
-            inside = (labels >= 0) & (labels < self.classes)  # PyTorch refuses other labels
-            y = ops.one_hot(ops.where(inside, labels, -1), self.classes, dtype=dtype)
-        else:
-            y = ops.cast(y, dtype)
-        if wrong is not None:
-            y = ops.where(wrong, ops.cast(float("nan"), dtype), y)
-        if out is None:
+        if out is None and right is None:
             return y, None
-        return ops.where(out[..., None], ops.zeros_like(y), y), ops.logical_not(out)
+        ones = ops.ones(ops.shape(y)[: len(y.shape) - (not self.is_map)], dtype=dtype)
+        inside = ones if right is None else _or_nan(right, ones)
+        return y, inside if out is None else ops.where(out, 0, inside)
+
+    def _is_plain(self):
+        """Whether all values are seen to be allowed, and no pixel is out: all that most need."""
+        low, high = (0, self.classes - 1) if self.is_map else (-_SLACK, 1 + _SLACK)
+        if any(low <= label <= high for label in self.labels_out):
+            return False
+        if self.is_map and "int" not in dtype_of(self.y):
+            return False
+        if not (dtype_of(self.y) == "bool" or _lie_between(self.y, low, high)):
+            return False
+        return self.is_map or self.kind != "exclusive" or _sum_to_one(self.y)
 
     def _out(self, y):
         """Where the label is one that is out, `(batch, *spatial)`; `None` if it cannot be."""
@@ -369,22 +459,14 @@ class Truth:
         else:
             _check_mask(y, self.kind)
 
-    def _wrong(self, y):
-        """Where the truth is not allowed, to be broadcast to the classes; `None` if it cannot be.
-
-        What is out counts as wrong, too.
-        """
+    def _right(self, y):
+        """Where the truth is allowed, `(batch, *spatial)`; `None` if it must be."""
         if self.is_map:
-            whole = True if "int" in dtype_of(y) else ops.equal(y, ops.floor(y))
-            inside = (y >= 0) & (y < self.classes) & whole
-            return ops.logical_not(inside)[..., None]
+            inside = (y >= 0) & (y < self.classes)
+            return inside if "int" in dtype_of(y) else inside & ops.equal(y, ops.floor(y))
         if dtype_of(y) == "bool":
             return None
-        y = ops.cast(y, "float32")
-        wrong = (y < -_SLACK) | (y > 1 + _SLACK)
-        if self.kind == "exclusive":
-            wrong = wrong | (ops.abs(ops.sum(y, axis=-1, keepdims=True) - 1) > _SUM_SLACK)
-        return wrong
+        return _are_shares(ops.cast(y, "float32"), self.kind)[..., 0]
 
 
 def _equal(y, label):
@@ -556,12 +638,11 @@ def checked_weight(sample_weight, y_pred, dtype):
             f"{pred[:-1]} or {(*pred[:-1], 1)}; shapes are never broadcast. "
             f"Received: sample_weight.shape={weight}, y_pred.shape={pred}"
         )
-    seen = visible(sample_weight)
+    allowed, seen = _lie_between(sample_weight, 0, float("inf")), visible(sample_weight)
     sample_weight = ops.cast(ops.convert_to_tensor(sample_weight), dtype)
     if seen is None:
-        nan = ops.cast(float("nan"), dtype)
-        return ops.where(sample_weight < 0, nan, sample_weight)
-    if (seen < 0).any():
+        return _or_nan(sample_weight >= 0, sample_weight)
+    if not allowed and (seen < 0).any():
         raise ValueError(
             "`sample_weight` must not be negative. Received: a smallest weight of "
             f"{np.nanmin(seen)}"
@@ -632,9 +713,9 @@ def check_batch(
     kind, ignored = kind_of(multilabel, y_pred), check_labels("ignore_class", ignore_class)
     truth = Truth(y_true, y_pred, ignored, kind)
     weight = checked_weight(sample_weight, y_pred, "float32")
-    _, valid = truth.shaped(weight, "float32")
+    _, inside = truth.shaped(weight, "float32")
     seen = visible(truth.y)
-    inside = slice(None) if valid is None else visible(valid)
+    inside = slice(None) if inside is None else visible(inside) > 0
     for name, values in (("y_true", seen[inside]), ("y_pred", visible(y_pred)[inside])):
         _check_finite(name, values)
     if weight is not None:

@@ -4,7 +4,7 @@ from keras import ops
 
 from segloss_ref.catalogue import catalogued
 from segloss_ref.checks import check_choice, check_flag, check_number
-from segloss_ref.losses.arithmetic import power, ratio
+from segloss_ref.losses.arithmetic import power, ratio, total
 from segloss_ref.losses.base import RegionLoss, SegmentationLoss
 
 
@@ -27,9 +27,11 @@ class SmoothedLoss(RegionLoss):
 def soft_counts(y, p, weight):
     """TP = Σ y p, FP = Σ (1 - y) p and FN = Σ y (1 - p), weighted sums over axis 1.
 
-    That is what a prediction got right, made up and missed, in pixels.
+    That is what a prediction got right, made up and missed, in pixels. The differences are taken
+    of each pixel, where they are exact; those of sums would not be.
     """
-    return tuple(ops.sum(weight * x, axis=1) for x in (y * p, (1 - y) * p, y * (1 - p)))
+    right = y * p
+    return total(right, weight), total(p - right, weight), total(y - right, weight)
 
 
 def dice(y, p, weight, smooth, squared):
@@ -39,10 +41,10 @@ def dice(y, p, weight, smooth, squared):
     what is wrong at each pixel: nothing cancels when the overlap is almost perfect.
     """
     if squared:
-        wrong, mass = ops.square(y - p), ops.square(y) + ops.square(p)
+        wrong, both = ops.square(y - p), ops.square(y) + ops.square(p)
     else:
-        wrong, mass = y * (1 - p) + (1 - y) * p, y + p
-    return ops.sum(weight * wrong, axis=1) / (ops.sum(weight * mass, axis=1) + smooth)
+        wrong, both = y + (1 - 2 * y) * p, y + p
+    return total(wrong, weight) / (total(both, weight) + smooth)
 
 
 @catalogued(
@@ -86,7 +88,7 @@ class DiceLoss(SmoothedLoss):
         self.squared = check_flag("squared", squared)
 
     def class_values(self, batch):
-        return dice(batch.y, batch.prediction.p, batch.weight, self.smooth, self.squared)
+        return dice(batch.y, batch.prediction.p, batch.mass, self.smooth, self.squared)
 
     def get_config(self):
         return {**super().get_config(), "squared": self.squared}
@@ -152,7 +154,7 @@ class TverskyLoss(SmoothedLoss):
 
     def class_values(self, batch):
         p = batch.prediction.p
-        return tversky(batch.y, p, batch.weight, self.alpha, self.beta, self.smooth)
+        return tversky(batch.y, p, batch.mass, self.alpha, self.beta, self.smooth)
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
@@ -245,13 +247,13 @@ class JaccardLoss(SmoothedLoss):
         super().__init__(smooth, name=name, **kwargs)
 
     def class_values(self, batch):
-        return tversky(batch.y, batch.prediction.p, batch.weight, 1, 1, self.smooth)
+        return tversky(batch.y, batch.prediction.p, batch.mass, 1, 1, self.smooth)
 
 
 def dice_semimetric(y, p, weight, smooth):
     """`Σ |y - p| / (Σ y + Σ p + s)`, `(regions, classes)`."""
-    wrong = ops.sum(weight * ops.abs(y - p), axis=1)
-    return wrong / (ops.sum(weight * (y + p), axis=1) + smooth)
+    wrong = total(ops.abs(y - p), weight)
+    return wrong / (total(y + p, weight) + smooth)
 
 
 @catalogued(
@@ -291,13 +293,13 @@ class DiceSemimetricLoss(SmoothedLoss):
         super().__init__(smooth, name=name, **kwargs)
 
     def class_values(self, batch):
-        return dice_semimetric(batch.y, batch.prediction.p, batch.weight, self.smooth)
+        return dice_semimetric(batch.y, batch.prediction.p, batch.mass, self.smooth)
 
 
 def jaccard_metric(y, p, weight, smooth):
     """`Σ |y - p| / (Σ max(y, p) + s)`, `(regions, classes)`."""
-    wrong = ops.sum(weight * ops.abs(y - p), axis=1)
-    return wrong / (ops.sum(weight * ops.maximum(y, p), axis=1) + smooth)
+    wrong = total(ops.abs(y - p), weight)
+    return wrong / (total(ops.maximum(y, p), weight) + smooth)
 
 
 @catalogued(
@@ -337,7 +339,7 @@ class JaccardMetricLoss(SmoothedLoss):
         super().__init__(smooth, name=name, **kwargs)
 
     def class_values(self, batch):
-        return jaccard_metric(batch.y, batch.prediction.p, batch.weight, self.smooth)
+        return jaccard_metric(batch.y, batch.prediction.p, batch.mass, self.smooth)
 
 
 def generalized_dice(y, p, weight, exponent, penalty, class_weights):
@@ -347,7 +349,7 @@ def generalized_dice(y, p, weight, exponent, penalty, class_weights):
     wrong / (right + wrong), where nothing cancels. If no class is left, it is 0.
     """
     tp, fp, fn = soft_counts(y, p, weight)
-    shares = class_weights * _inverse_volumes(ops.sum(weight * y, axis=1), exponent)
+    shares = class_weights * _inverse_volumes(total(y, weight), exponent)
     right = 2 * ops.sum(shares * tp, axis=-1)
     wrong = (1 + penalty) * ops.sum(shares * (fp + fn), axis=-1)
     return ratio(wrong, right + wrong)
@@ -423,11 +425,12 @@ class GeneralizedDiceLoss(RegionLoss):
             return super().region_values(batch)
         y = batch.y
         weights = ops.convert_to_tensor(self.weights_of(y.shape[-1]), dtype=y.dtype)
-        return self._joint(y, batch.prediction.p, batch.weight, weights), batch.image_weight
+        return self._joint(y, batch.prediction.p, batch.mass, weights), batch.image_weight
 
     def class_values(self, batch):
         y, p = (ops.stack([x, 1 - x], axis=-1) for x in (batch.y, batch.prediction.p))
-        return self._joint(y, p, batch.weight[..., None], 1.0)
+        weight = None if batch.mass is None else batch.mass[..., None]
+        return self._joint(y, p, weight, 1.0)
 
     def _joint(self, y, p, weight, class_weights):
         exponent = _EXPONENTS[self.weighting]
@@ -484,8 +487,8 @@ def sensitivity_specificity(y, p, weight, r):
     """`r Σ y (y - p)² / Σ y + (1 - r) Σ (1 - y) (y - p)² / Σ (1 - y)`, `(regions, classes)`."""
 
     def mean_error(where):
-        error = ops.sum(weight * where * ops.square(y - p), axis=1)
-        return ratio(error, ops.sum(weight * where, axis=1))
+        error = total(where * ops.square(y - p), weight)
+        return ratio(error, total(where, weight))
 
     return r * mean_error(y) + (1 - r) * mean_error(1 - y)
 
@@ -533,7 +536,7 @@ class SensitivitySpecificityLoss(RegionLoss):
         self.r = check_number("r", r, at_least=0, at_most=1)
 
     def class_values(self, batch):
-        return sensitivity_specificity(batch.y, batch.prediction.p, batch.weight, self.r)
+        return sensitivity_specificity(batch.y, batch.prediction.p, batch.mass, self.r)
 
     def get_config(self):
         return {**super().get_config(), "r": self.r}
@@ -547,10 +550,10 @@ def matthews(y, p, weight, smooth):
     four counts, which overflow in a large volume, do not occur.
     """
     tp, fp, fn = soft_counts(y, p, weight)
-    tn = ops.sum(weight * (1 - y) * (1 - p), axis=1)
+    tn = total((1 - y) * (1 - p), weight)
     # As shares of all, whose products cannot overflow, however large the weights are.
-    total = tp + fp + fn + tn + smooth
-    tp, fp, fn, tn, smooth = (x / total for x in (tp, fp, fn, tn, smooth))
+    pixels = tp + fp + fn + tn + smooth
+    tp, fp, fn, tn, smooth = (x / pixels for x in (tp, fp, fn, tn, smooth))
     missing, scale = _below_one(tp + smooth, fp, fn)
     missing_outside, scale_outside = _below_one(tn + smooth, fp, fn)
     chance = (fp / scale) * (fn / scale_outside)
@@ -609,13 +612,13 @@ class MatthewsLoss(SmoothedLoss):
         super().__init__(smooth, name=name, **kwargs)
 
     def class_values(self, batch):
-        return matthews(batch.y, batch.prediction.p, batch.weight, self.smooth)
+        return matthews(batch.y, batch.prediction.p, batch.mass, self.smooth)
 
 
 def noise_robust_dice(y, p, weight, gamma, smooth):
     """`Σ |y - p|^γ / (Σ y² + Σ p² + s)`, `(regions, classes)`."""
-    wrong = ops.sum(weight * power(ops.abs(y - p), gamma), axis=1)
-    return wrong / (ops.sum(weight * (ops.square(y) + ops.square(p)), axis=1) + smooth)
+    wrong = total(power(ops.abs(y - p), gamma), weight)
+    return wrong / (total(ops.square(y) + ops.square(p), weight) + smooth)
 
 
 @catalogued(
@@ -660,7 +663,7 @@ class NoiseRobustDiceLoss(SmoothedLoss):
 
     def class_values(self, batch):
         p = batch.prediction.p
-        return noise_robust_dice(batch.y, p, batch.weight, self.gamma, self.smooth)
+        return noise_robust_dice(batch.y, p, batch.mass, self.gamma, self.smooth)
 
     def get_config(self):
         return {**super().get_config(), "gamma": self.gamma}
