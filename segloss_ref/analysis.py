@@ -13,14 +13,19 @@ the run that rightly finds nothing hides the false alarms.
 This module needs pandas and the pictures need matplotlib: `pip install "segloss_ref[plots]"`.
 """
 
-from typing import NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 from scipy import stats
 
 from segloss_ref.extras import require
 
-pd = require("pandas", extra="plots")
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+else:
+    pd = require("pandas", extra="plots")
 
 __all__ = ["Ranks", "compare", "critical_difference_diagram", "ranks", "read_table", "summary"]
 
@@ -32,7 +37,7 @@ _DIGITS = 12  # means that differ by rounding alone, 0.1 + 0.2 and 0.3, are tied
 # --- The table ----------------------------------------------------------------------------------
 
 
-def read_table(path):
+def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     """Reads a sweep's table from a CSV file and checks it.
 
     Args:
@@ -152,7 +157,7 @@ def _check_same_images(dataset, missing):
 # --- Means and their intervals ------------------------------------------------------------------
 
 
-def summary(table, metric, *, confidence=0.95):
+def summary(table: pd.DataFrame, metric: str, *, confidence: float = 0.95) -> pd.DataFrame:
     """Mean of each run on each data set, its spread over seeds, and a bootstrap interval.
 
     With the mean `x̄`, the means of the seeds `s` and of the images `m`, an asterisk for a resample
@@ -206,7 +211,15 @@ def summary(table, metric, *, confidence=0.95):
     return pd.DataFrame(found)
 
 
-def compare(table, a, b, metric, *, higher_is_better=True, confidence=0.95):
+def compare(
+    table: pd.DataFrame,
+    a: str,
+    b: str,
+    metric: str,
+    *,
+    higher_is_better: bool = True,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
     """Compares two runs on the same images and seeds of each data set.
 
     With the difference `d = a - b` of each seed and image, the interval is that of `summary` for
@@ -315,7 +328,9 @@ class Ranks(NamedTuple):
     critical_difference: float
 
 
-def ranks(table, metric, higher_is_better=True, *, alpha=0.05):
+def ranks(
+    table: pd.DataFrame, metric: str, higher_is_better: bool = True, *, alpha: float = 0.05
+) -> Ranks:
     """Ranks the runs on each data set and tests whether their average ranks differ.
 
     With `N` data sets, `k` runs, ranks `r_ij` and their averages `R_j`, Friedman's statistic is
@@ -363,7 +378,8 @@ def ranks(table, metric, higher_is_better=True, *, alpha=0.05):
     _check_every_run(means)
     ranked = means.round(_DIGITS).rank(axis=1, ascending=not higher_is_better)
     average = ranked.mean().sort_values(kind="stable")
-    return Ranks(ranked, average, *_friedman(ranked), _critical_difference(*ranked.shape, alpha))
+    difference = _critical_difference(len(ranked), len(average), alpha)
+    return Ranks(ranked, average, *_friedman(ranked), difference)
 
 
 def _check_every_run(means):
@@ -374,7 +390,7 @@ def _check_every_run(means):
             raise ValueError(f"{dataset}: lacks run {_few(row.index[row.isna()])}")
 
 
-def _friedman(ranked):
+def _friedman(ranked: pd.DataFrame) -> tuple[float, float]:
     n, k = ranked.shape
     if n == 1:
         return np.nan, np.nan
@@ -391,7 +407,7 @@ def _critical_difference(n, k, alpha):
     return float(q * np.sqrt(k * (k + 1) / (6 * n)))
 
 
-def critical_difference_diagram(ranks, ax=None):
+def critical_difference_diagram(ranks: Ranks, ax: "Axes | None" = None) -> "Axes":
     """Draws average ranks on an axis, and joins by a bar the runs that do not differ.
 
     The best rank is at the right. Two runs differ by Nemenyi's test where no bar joins them.
@@ -417,7 +433,7 @@ def critical_difference_diagram(ranks, ax=None):
     best = np.nanmin([1, k - ranks.critical_difference])  # the ruler may be longer than the axis
     ax.set(xlim=(k, best), ylim=(low, high))
     ax.axis("off")
-    line = dict(color=GREY, linewidth=1, linestyle="-", clip_on=False)
+    line: dict[str, Any] = dict(color=GREY, linewidth=1, linestyle="-", clip_on=False)
     _draw_axis(ax, k, line)
     _draw_ruler(ax, k, ranks, line)
     _draw_names(ax, average, first, best, line)

@@ -7,12 +7,14 @@ the one before it has resampled, filling images and labels with the same number.
 """
 
 import math
+from typing import Any, Self
 
 import keras
 from keras import ops, tree
 
 from segloss_ref.checks import (
     VOID,
+    Tensor,
     check_choice,
     check_data_format,
     check_number,
@@ -90,18 +92,18 @@ class RandomDeformation(keras.layers.Layer):
 
     def __init__(
         self,
-        flip="both",
-        rotation=0.5,
-        scale=(0.8, 1.25),
-        elastic=10.0,
-        grid=3,
-        crop=None,
-        surround=0,
-        fill_value=0.0,
-        seed=None,
-        data_format=None,
-        **kwargs,
-    ):
+        flip: str = "both",
+        rotation: float = 0.5,
+        scale: tuple[float, float] | list[float] = (0.8, 1.25),
+        elastic: float = 10.0,
+        grid: int = 3,
+        crop: int | tuple[int, int] | list[int] | None = None,
+        surround: int = 0,
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         # No autocast: labels that come as floats must not be rounded to half precision.
         super().__init__(autocast=False, **kwargs)
         self.flip = check_choice("flip", flip, _FLIPS)
@@ -116,7 +118,9 @@ class RandomDeformation(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.data_format = check_data_format(data_format, keras.config.image_data_format())
 
-    def __call__(self, images, labels, weights=None, **kwargs):
+    def __call__(
+        self, images: Tensor, labels: Any, weights: Any = None, **kwargs: Any
+    ) -> tuple[Any, ...]:
         if not hasattr(images, "shape"):
             raise ValueError(
                 "`images` must be one array or tensor; labels and weights may be several. "
@@ -126,7 +130,9 @@ class RandomDeformation(keras.layers.Layer):
         tree.map_structure(_check_integers, labels)
         return super().__call__(images, labels, weights, **kwargs)
 
-    def call(self, images, labels, weights=None, training=False):
+    def call(
+        self, images: Tensor, labels: Any, weights: Any = None, training: bool | None = False
+    ) -> tuple[Any, ...]:
         images = self._channels_last("images", images, ranks=(4,))
         labels = tree.map_structure(
             lambda y: None if y is None else _signed(self._channels_last("labels", y)), labels
@@ -215,7 +221,7 @@ class RandomDeformation(keras.layers.Layer):
     def _normal(self, shape):
         return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = "flip rotation scale elastic grid crop surround fill_value seed data_format".split()
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
@@ -400,18 +406,18 @@ class AugmentedModel(keras.Model):
         >>> history = model.fit(images, cells, verbose=0)
     """
 
-    def __init__(self, model, augmentation, **kwargs):
+    def __init__(self, model: keras.Model, augmentation: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model, self.augmentation = model, augmentation
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if not self.model.built:
             self.model.build(input_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.model(inputs, training=training)
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         # TensorFlow and PyTorch pass the data; JAX passes the values of all variables before it.
         *state, data = args
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -429,13 +435,13 @@ class AugmentedModel(keras.Model):
             return *self.augmentation(x, y, training=True), sample_weight
         return self.augmentation(x, y, weights=sample_weight, training=True)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         parts = {"model": serialize(self.model), "augmentation": serialize(self.augmentation)}
         return {**super().get_config(), **parts}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
         parts = {name: deserialize(config.pop(name)) for name in ("model", "augmentation")}
         return cls(**parts, **config)

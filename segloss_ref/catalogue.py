@@ -7,11 +7,15 @@ name and exports it from its module. All other lists of losses are made from it.
 import functools
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import keras
 
 from segloss_ref.checks import did_you_mean
+
+Class = TypeVar("Class", bound=type)
 
 FAMILIES = ("distribution", "region", "boundary", "compound")
 
@@ -40,7 +44,9 @@ class Entry:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def catalogued(*, family: str, chapter: str, citation: str, formula: str):
+def catalogued(
+    *, family: str, chapter: str, citation: str, formula: str
+) -> Callable[[Class], Class]:
     """Decorator of a loss class: puts it into the catalogue, exports it, makes Keras know it.
 
     In the formulas, y is the truth, p the prediction and p_t the probability of what is true; TP,
@@ -53,7 +59,7 @@ def catalogued(*, family: str, chapter: str, citation: str, formula: str):
         formula: in LaTeX.
     """
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: Class) -> Class:
         name = cls.__name__
         _ENTRIES[name] = Entry(name, family, cls, formula, citation, chapter)
         vars(sys.modules[cls.__module__]).setdefault("__all__", []).append(name)
@@ -62,7 +68,7 @@ def catalogued(*, family: str, chapter: str, citation: str, formula: str):
     return decorate
 
 
-def known_to_keras(cls: type) -> type:
+def known_to_keras(cls: Class) -> Class:
     """Registers a loss with Keras: for saving, and as a string, `compile(loss="DiceLoss")`."""
     cls = keras.saving.register_keras_serializable(package="segloss_ref")(cls)
     # `keras.losses.get` looks strings up in one table only, which has no public name.
@@ -121,9 +127,9 @@ def settings_of(cls: type) -> tuple[str, ...]:
 
 
 @functools.cache
-def defaults_of(cls: type) -> dict:
+def defaults_of(cls: type) -> dict[str, Any]:
     """All settings of a loss class, see `settings_of`, with their defaults."""
-    found = {}
+    found: dict[str, Any] = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base):
             continue

@@ -9,9 +9,15 @@ import difflib
 import math
 import numbers
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
+
+#: An array, or a tensor of whatever backend Keras runs on: they have no type in common.
+Tensor = Any
+
+T = TypeVar("T")
 
 #: The label of pixels that are out of the picture: in class maps, masks and instance maps alike.
 VOID = -1
@@ -19,7 +25,15 @@ VOID = -1
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
-def check_number(name, value, *, above=None, at_least=None, at_most=None, below=None):
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> float:
     """A finite number within bounds, as a float."""
     bounds = []
     if above is not None:
@@ -36,7 +50,14 @@ def check_number(name, value, *, above=None, at_least=None, at_most=None, below=
     return float(value)
 
 
-def check_whole(name, value, *, at_least=None, at_most=None, odd=False):
+def check_whole(
+    name: str,
+    value: Any,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    odd: bool = False,
+) -> int:
     """A whole number (7, not 7.0) within bounds, as an int; odd, where that is asked for."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     too_low = whole and at_least is not None and value < at_least
@@ -49,12 +70,12 @@ def check_whole(name, value, *, at_least=None, at_most=None, odd=False):
     return int(value)
 
 
-def check_seed(name, value):
+def check_seed(name: str, value: Any) -> int:
     """A seed that NumPy and Keras take: 0 to 2^32 - 1."""
     return check_whole(name, value, at_least=0, at_most=2**32 - 1)
 
 
-def value_is(value, test):
+def value_is(value: Any, test: Callable[[Any], bool]) -> bool:
     """Whether `value` is a real number (not a boolean) that passes `test`."""
     try:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and test(value)
@@ -62,14 +83,14 @@ def value_is(value, test):
         return False
 
 
-def check_flag(name, value):
+def check_flag(name: str, value: Any) -> bool:
     """True or False: neither 1 nor "yes"."""
     if not isinstance(value, bool):
         raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
     return value
 
 
-def check_choice(name, value, allowed):
+def check_choice(name: str, value: T, allowed: Collection[Any]) -> T:
     """One of a few names; the nearest ones are named where there are many."""
     if value not in tuple(allowed):
         raise ValueError(
@@ -79,12 +100,12 @@ def check_choice(name, value, allowed):
     return value
 
 
-def check_data_format(value, default):
+def check_data_format(value: str | None, default: str) -> str:
     """`"channels_last"` or `"channels_first"`; `None` is the default."""
     return check_choice("data_format", default if value is None else value, DATA_FORMATS)
 
 
-def check_weights(name, weights):
+def check_weights(name: str, weights: Any) -> tuple[float, ...] | None:
     """A tuple of finite numbers that are not negative and not all 0, or `None`."""
     if weights is None:
         return None
@@ -98,7 +119,7 @@ def check_weights(name, weights):
     return weights
 
 
-def check_labels(name, labels):
+def check_labels(name: str, labels: Any) -> tuple[int, ...]:
     """One label, several, or none: a sorted tuple of integers, empty for `None`."""
     if labels is None:
         return ()
@@ -110,11 +131,16 @@ def check_labels(name, labels):
     return tuple(sorted({int(i) for i in several}))
 
 
-def check_keys(where, given, allowed=None, needed=()):
+def check_keys(
+    where: str,
+    given: Any,
+    allowed: Collection[str] | None = None,
+    needed: Iterable[str] = (),
+) -> Mapping[str, Any]:
     """A mapping of names: those allowed, if that is said, and all that are needed."""
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
         raise TypeError(f"{where} must be a mapping of names. Received: {given!r}")
-    if unknown := [key for key in given if allowed is not None and key not in allowed]:
+    if allowed is not None and (unknown := [key for key in given if key not in allowed]):
         raise ValueError(
             f"{where} has no key {', '.join(unknown)}. Allowed: {', '.join(allowed)}"
             f"{did_you_mean(unknown[0], allowed)}"
@@ -126,7 +152,7 @@ def check_keys(where, given, allowed=None, needed=()):
     return given
 
 
-def did_you_mean(value, allowed):
+def did_you_mean(value: Any, allowed: Iterable[Any]) -> str:
     """A hint at the names that exist, for one that is near to them; else nothing."""
     names = [name for name in allowed if isinstance(name, str)]
     if not isinstance(value, str):
@@ -138,7 +164,7 @@ def did_you_mean(value, allowed):
     return f". Did you mean {' or '.join(near)}?" if near else ""
 
 
-def visible(x):
+def visible(x: Tensor) -> np.ndarray | None:
     """The values of an array or tensor as a NumPy array where they can be seen now, else `None`.
 
     They cannot where a function is being compiled, or a model is put together.

@@ -4,16 +4,20 @@ A distance runs from pixel centre to pixel centre, in pixels, as in
 `scipy.ndimage.distance_transform_edt`: 0 on an object, 1 on the pixel beside it.
 """
 
+from typing import Any
+
 from keras import backend, ops
 
-from segloss_ref.checks import check_whole
+from segloss_ref.checks import Tensor, check_whole
 
 _FAR = float("inf")
 # What stands beyond the edge of the image: no object at all, see `_nearer_two`.
 _NOTHING = (_FAR, 0, _FAR)
 
 
-def nearest_two_labels(labels, radius, nearest_radius=None):
+def nearest_two_labels(
+    labels: Tensor, radius: int, nearest_radius: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Distances to the nearest and to the second nearest *different* label.
 
     `d1(x) = min over l of D(x, l)` and `d2(x) = min over l != l1(x) of D(x, l)`, where `D(x, l)`
@@ -60,7 +64,7 @@ def nearest_two_labels(labels, radius, nearest_radius=None):
     reached = nearest <= nearest_radius**2
     second = ops.where(reached & (second <= radius**2), ops.sqrt(second), _FAR)
     nearest = ops.where(reached, ops.sqrt(nearest), _FAR)
-    return tuple(ops.transpose(d, (1, 2, 0)) for d in (nearest, second))
+    return ops.transpose(nearest, (1, 2, 0)), ops.transpose(second, (1, 2, 0))
 
 
 def _nearer_two(a, b):
@@ -152,7 +156,7 @@ def _check_axes(x, dimensions=(2, 3)):
         raise ValueError(f"The shape must be {allowed}. Received: {tuple(x.shape)}")
 
 
-def squared_distance(mask):
+def squared_distance(mask: Tensor) -> Tensor:
     """Squared Euclidean distance from every pixel to the nearest pixel of a mask.
 
     One axis after the other, exact at any distance. It stops when no pixel gets nearer, so the time
@@ -182,7 +186,7 @@ def squared_distance(mask):
     return squared
 
 
-def signed_distance(mask, valid=None, dtype="float32"):
+def signed_distance(mask: Tensor, valid: Tensor | None = None, dtype: Any = "float32") -> Tensor:
     """Signed distance to the other side of a mask: positive outside, negative inside.
 
     From pixel centre to pixel centre: the pixels on both sides of the rim are at 1 and -1, and no
@@ -215,7 +219,7 @@ def signed_distance(mask, valid=None, dtype="float32"):
     return ops.where(inside, -distance, distance)
 
 
-def rim(mask):
+def rim(mask: Tensor) -> Tensor:
     """The pixels of a mask with a neighbour outside it, across a side (in 3-D: a face).
 
     What lies beyond the picture is outside.
@@ -287,7 +291,7 @@ def _spatial_axes(x):
     return range(1, len(x.shape) - 1)
 
 
-def erode(x, outside):
+def erode(x: Tensor, outside: float) -> Tensor:
     """The least of each pixel and its face neighbours, `(batch, *spatial, channels)`."""
     least = x
     for axis in _spatial_axes(x):
@@ -296,7 +300,7 @@ def erode(x, outside):
     return least
 
 
-def dilate(x):
+def dilate(x: Tensor) -> Tensor:
     """The greatest of each pixel and its face neighbours, `(batch, *spatial, channels)`.
 
     Nothing stands beyond the edge; values are at least 0.
@@ -315,7 +319,7 @@ def _dilate_box(x):
     return x
 
 
-def soft_skeleton(p, iterations, valid=None):
+def soft_skeleton(p: Tensor, iterations: int, valid: Tensor | None = None) -> Tensor:
     """The soft skeleton: what an opening loses, at every depth of erosion; differentiable.
 
     `S = 0`; then, `iterations + 1` times: `S += (1 - S) relu(p - open(p))`, `p = erode(p)`. The
@@ -372,7 +376,7 @@ def _repeat(times, step, state):
     return ops.fori_loop(0, times, lambda _, state: step(*state), state)
 
 
-def thin(mask):
+def thin(mask: Tensor) -> Tensor:
     """Thins masks to lines of one pixel, with as many pieces and holes as before.
 
     Pixels are peeled off from alternate sides until nothing changes, all at once. A pixel goes
@@ -448,7 +452,7 @@ _STEPS = [
 ]
 
 
-def thin_volume(mask):
+def thin_volume(mask: Tensor) -> Tensor:
     """Thins masks in three dimensions to lines of one voxel, without a change of topology.
 
     There are as many pieces, tunnels and cavities as before; around a cavity a thin wall stays. One
@@ -558,7 +562,7 @@ def _euler_number(cells):
     return (sums & 0xFF) - 14
 
 
-def skeleton(mask):
+def skeleton(mask: Tensor) -> Tensor:
     """The skeleton of hard masks, `(batch, *spatial, channels)`, in two or three dimensions.
 
     It has the topology of the mask: see `thin` and `thin_volume`.

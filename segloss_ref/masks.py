@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segloss_ref.checks import VOID, check_choice, check_labels
 from segloss_ref.metrics import label_components
@@ -56,7 +57,7 @@ class Description:
     width: float | None
     thinness: float | None
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -65,7 +66,12 @@ class Description:
         return "\n".join(rows)
 
 
-def describe(masks, *, spatial_dims=2, ignore_class=None):
+def describe(
+    masks: ArrayLike,
+    *,
+    spatial_dims: int = 2,
+    ignore_class: int | tuple[int, ...] | None = None,
+) -> Description:
     """Measures on masks what a choice among the losses depends on.
 
     Args:
@@ -158,7 +164,9 @@ def _touches(around):
     return (around[near] == 2).any()
 
 
-def _checked(masks, spatial_dims, ignored):
+def _checked(
+    masks: ArrayLike, spatial_dims: int, ignored: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """The masks, 0 where they are out of the picture, and where they are in it."""
     axes, masks = _AXES[check_choice("spatial_dims", spatial_dims, _AXES)], np.asarray(masks)
     if masks.ndim != spatial_dims + 1 or masks.dtype.kind not in "biu" or masks.shape[-1] == 1:

@@ -1,15 +1,20 @@
 """The network of the experiments: a small U-Net."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
-from segloss_ref.checks import check_whole
+from segloss_ref.checks import Tensor, check_whole
 
 # The data sets have their channels last, whatever Keras is set to.
 _LAST = {"data_format": "channels_last"}
 
 
-def unet(channels=1, classes=1, *, width=8, depth=3, outputs=1):
+def unet(
+    channels: int = 1, classes: int = 1, *, width: int = 8, depth: int = 3, outputs: int = 1
+) -> keras.Model:
     """A U-Net that returns logits, for images of any size.
 
     Where a side is no multiple of 2**depth, the picture is mirrored at its lower and right edge up
@@ -103,11 +108,11 @@ class MirrorToMultiple(layers.Layer):
         [1. 2. 3. 4. 5. 5. 4. 3.]
     """
 
-    def __init__(self, multiple, **kwargs):
+    def __init__(self, multiple: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.multiple = check_whole("multiple", multiple, at_least=1)
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         if 0 in images.shape:  # some kernels of TensorFlow give batches without images odd sizes
             raise ValueError(
                 "There must be images, and they must have pixels. "
@@ -127,11 +132,11 @@ class MirrorToMultiple(layers.Layer):
             return size
         return (size + self.multiple - 1) // self.multiple * self.multiple
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, *sides, channels = shape
         return batch, *(side if side is None else self._grown(side) for side in sides), channels
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "multiple": self.multiple}
 
 
@@ -150,12 +155,14 @@ class CropLike(layers.Layer):
         (1, 5, 7, 3)
     """
 
-    def call(self, pair):
+    def call(self, pair: Sequence[Tensor]) -> Tensor:
         x, like = pair
         if x.shape[1:-1] == like.shape[1:-1] and None not in like.shape[1:-1]:
             return x
         return x[(slice(None), *(slice(side) for side in ops.shape(like)[1:-1]))]
 
-    def compute_output_shape(self, shapes):
+    def compute_output_shape(
+        self, shapes: Sequence[tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
         (batch, *_, channels), (_, *sides, _) = shapes
         return batch, *sides, channels

@@ -5,10 +5,18 @@ a page may be light or dark. Curves differ in dash and marker as well as in colo
 """
 
 import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segloss_ref.extras import require
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 matplotlib = require("matplotlib", extra="plots")
 plt = require("matplotlib.pyplot", extra="plots")
@@ -22,7 +30,7 @@ _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v")
 
 
-def use_style():
+def use_style() -> None:
     """Sets the book's style for all figures of a notebook."""
     matplotlib.rcParams.update(
         {
@@ -58,7 +66,14 @@ def use_style():
     set_matplotlib_formats("png", bbox_inches=None)
 
 
-def images(pictures, titles, *, height=2.0, columns=None, **imshow):
+def images(
+    pictures: Sequence[ArrayLike | None],
+    titles: Iterable[str],
+    *,
+    height: float = 2.0,
+    columns: int | None = None,
+    **imshow: Any,
+) -> "tuple[Figure, list[Axes]]":
     """Pictures side by side, without axes; the figure and its axes are returned.
 
     Args:
@@ -79,7 +94,7 @@ def images(pictures, titles, *, height=2.0, columns=None, **imshow):
     return figure, list(axes.flat)
 
 
-def outline(ax, labels, colour=_COLOURS[1]):
+def outline(ax: "Axes", labels: np.ndarray, colour: str = _COLOURS[1]) -> None:
     """Draws the outline of each object of a mask or an instance map over a picture."""
     for label in np.unique(labels[labels > 0]):
         inside = np.pad(np.asarray(labels == label, float), 1)
@@ -93,7 +108,7 @@ def outline(ax, labels, colour=_COLOURS[1]):
         )
 
 
-def errors(ax, truth, predicted):
+def errors(ax: "Axes", truth: ArrayLike, predicted: ArrayLike) -> None:
     """Shows a prediction against the truth in four greys and colours.
 
     Right foreground is light, right background dark; what was missed is orange and hatched,
@@ -110,13 +125,20 @@ def errors(ax, truth, predicted):
         if wrong.any():
             # A contour runs between the centres of pixels; on eight times as many it is exact.
             fine = np.kron(wrong, np.ones((8, 8)))
-            levels = dict(levels=[0.5, 1.5], colors="none", hatches=[hatch])
+            levels: dict[str, Any] = dict(levels=[0.5, 1.5], colors="none", hatches=[hatch])
             ax.contourf(fine, extent=extent, origin="upper", zorder=2, **levels)
     ax.imshow(picture, extent=extent)
     ax.axis("off")
 
 
-def value_and_gradient(curves, x, *, xlabel="logit z", ylabel="loss", gradients=None):
+def value_and_gradient(
+    curves: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    *,
+    xlabel: str = "logit z",
+    ylabel: str = "loss",
+    gradients: Mapping[str, np.ndarray] | None = None,
+) -> "tuple[Figure, tuple[Axes, Axes]]":
     """Two panels: curves of a loss, and of its derivative, over the same axis.
 
     Args:
@@ -136,7 +158,9 @@ def value_and_gradient(curves, x, *, xlabel="logit z", ylabel="loss", gradients=
     return figure, (left, right)
 
 
-def learning_curves(history, ax, *, x="step", y="validation_dice"):
+def learning_curves(
+    history: "pd.DataFrame", ax: "Axes", *, x: str = "step", y: str = "validation_dice"
+) -> None:
     """One curve for each run of a table with the columns `run`, `x` and `y`."""
     for (name, rows), marker in zip(history.groupby("run", sort=False), itertools.cycle(_MARKERS)):
         ax.plot(rows[x], rows[y], marker=marker, markersize=4, label=name)

@@ -19,7 +19,10 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Callable, Collection, Iterable
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,7 +57,7 @@ class Run:
     experiment: Experiment
 
     @property
-    def id(self):
+    def id(self) -> str:
         """A safe file name. It ends in a digest of the settings: other settings, other run."""
         settings = json.dumps(dataclasses.asdict(self), sort_keys=True, default=str)
         digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
@@ -62,14 +65,14 @@ class Run:
         return f"{re.sub(r'[^A-Za-z0-9]+', '-', words).strip('-')[:80]}-{digest}"
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, Any]:
         """What papermill is told: the settings, with the options of the loss among them."""
         settings = dataclasses.asdict(self.experiment)
         options = settings.pop("options")
         return settings | options
 
 
-def read_sweep(path):
+def read_sweep(path: str | PathLike[str]) -> list[Run]:
     """Reads a sweep and checks all of it.
 
     Args:
@@ -199,7 +202,14 @@ def _experiment(dataset, name, settings):
         raise _kind(error)(f"`datasets: {dataset}` with `losses: {name}`: {error}") from error
 
 
-def gather(runs, folder, table, *, keep=None, scores=None):
+def gather(
+    runs: Iterable[Run],
+    folder: str | PathLike[str],
+    table: str | PathLike[str],
+    *,
+    keep: Collection[str] | None = None,
+    scores: Callable[[Run, keras.Model], Iterable[tuple[str, str, str, float]]] | None = None,
+) -> dict[str, Any]:
     """Writes one tidy table of the runs that are finished, and beside it where it came from.
 
     A run is finished if its folder exists: it appears whole or not at all. The table does not

@@ -9,14 +9,18 @@ not part of the picture, such as those filled in by augmentation: they weigh 0 a
 import functools
 import itertools
 import math
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from segloss_ref.checks import VOID, check_data_format, check_number, visible
+from segloss_ref.checks import VOID, Tensor, check_data_format, check_number, visible
 from segloss_ref.distance import nearest_two_labels
+
+ClassWeights = tuple[float, float] | list[float] | Literal["balanced"] | None
 
 # Ronneberger et al. 2015, below equation 2.
 UNET_2015 = {"w0": 10.0, "sigma": 5.0}
@@ -32,7 +36,9 @@ _LARGEST = 2**31 - 1
 _NO_LABEL = -2
 
 
-def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
+def unet_weight_map(
+    labels: ArrayLike, w0: float = 10.0, sigma: float = 5.0, class_weights: ClassWeights = None
+) -> NDArray[np.float64]:
     """Weight map of the U-Net, exact, in NumPy.
 
     `w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))² / (2 sigma²))` on background pixels, where d1 and d2
@@ -87,7 +93,7 @@ def unet_weight_map(labels, w0=10.0, sigma=5.0, class_weights=None):
     return weights
 
 
-def separate_touching(labels):
+def separate_touching(labels: ArrayLike) -> NDArray[np.integer]:
     """Carves the one-pixel seam of background between different cells that touch.
 
     Two pixels touch if they are among each other's 8 neighbours and belong to different cells.
@@ -152,7 +158,9 @@ def separate_touching(labels):
     return np.where(stays.reshape(padded.shape), padded, 0)[..., 1:-1, 1:-1]
 
 
-def unet_weight_map_ops(labels, w0=10.0, sigma=5.0, class_weights=None):
+def unet_weight_map_ops(
+    labels: Tensor, w0: float = 10.0, sigma: float = 5.0, class_weights: ClassWeights = None
+) -> Tensor:
     """`unet_weight_map` in `keras.ops`, for a batch; see there for the formula and the settings.
 
     Like it, this does not separate touching cells: `separate_touching_ops` comes first.
@@ -189,7 +197,7 @@ def unet_weight_map_ops(labels, w0=10.0, sigma=5.0, class_weights=None):
     return ops.where(labels < VOID, float("nan"), weights)
 
 
-def separate_touching_ops(labels):
+def separate_touching_ops(labels: Tensor) -> Tensor:
     """`separate_touching` in `keras.ops`, for a batch: the same seam, pixel for pixel.
 
     Args:
@@ -262,17 +270,24 @@ class UNetWeightMap(keras.layers.Layer):
     Source: Ronneberger et al. 2015, arXiv:1505.04597, equation 2.
     """
 
-    def __init__(self, w0=10.0, sigma=5.0, class_weights=None, data_format=None, **kwargs):
+    def __init__(
+        self,
+        w0: float = 10.0,
+        sigma: float = 5.0,
+        class_weights: ClassWeights = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         # No autocast: labels that come as floats must not be rounded to half precision.
         super().__init__(autocast=False, **kwargs)
         self.w0, self.sigma, self.class_weights = _checked_settings(w0, sigma, class_weights)
         self.data_format = check_data_format(data_format, keras.config.image_data_format())
 
-    def __call__(self, labels, **kwargs):
+    def __call__(self, labels: Tensor, **kwargs: Any) -> Tensor:
         # Before Keras makes a tensor of them: JAX would let numbers from 2³¹ on begin anew.
         return super().__call__(_checked_array(labels), **kwargs)
 
-    def call(self, labels):
+    def call(self, labels: Tensor) -> Tensor:
         axis = 1 if self.data_format == "channels_first" else -1
         channel = len(labels.shape) == 4 and labels.shape[axis] == 1
         if channel:
@@ -287,7 +302,7 @@ class UNetWeightMap(keras.layers.Layer):
         weights = unet_weight_map_ops(labels, self.w0, self.sigma, self.class_weights)
         return ops.expand_dims(weights, axis=axis) if channel else weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "w0": self.w0,
@@ -318,7 +333,7 @@ _BOOLEAN = (
 )
 
 
-def _checked_labels(labels):
+def _checked_labels(labels: ArrayLike) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.dtype == bool:
         raise ValueError(_BOOLEAN)
@@ -390,7 +405,7 @@ def _labels_tensor(labels):
     return ops.where(wrong, _NO_LABEL, numbers)
 
 
-def seam_reach(sigma):
+def seam_reach(sigma: float) -> int:
     """How far, in whole pixels, a cell can be from a pixel to which it adds weight.
 
     The other cell is at least 1 away. So what lies beyond the reach R adds less than

@@ -5,10 +5,12 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
-def write_whole(path, text):
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Writes a file under another name and renames it: nobody ever reads half of it."""
     path = Path(path)
     handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -22,7 +24,7 @@ def write_whole(path, text):
         raise
 
 
-def write_rows(path, rows):
+def write_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes a CSV file, a line for each dict of a list; all have the keys of the first."""
     with Path(path).open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
@@ -30,7 +32,7 @@ def write_rows(path, rows):
         writer.writerows(rows)
 
 
-def read_json(file):
+def read_json(file: Path) -> Any:
     """What a JSON file holds, `None` where there is none; a damaged one is told and removed."""
     try:
         return json.loads(file.read_text())

@@ -5,12 +5,15 @@ Made by seed, at once: `synthetic/cells`, `synthetic/tumours`, `synthetic/street
 the repository for what they are. Your own images, or volumes: `load_folder(path, split)`.
 """
 
+from typing import Any
+
 from segloss_ref.checks import check_choice, check_seed, check_whole
 from segloss_ref.datasets import public, synthetic
 from segloss_ref.datasets.base import (
     SPLITS,
     Card,
     SegmentationData,
+    Size,
     checked_split,
 )
 from segloss_ref.datasets.folder import load_folder
@@ -25,7 +28,15 @@ _LOADERS = {
 NAMES = tuple(_LOADERS)
 
 
-def load(name, split, *, size=None, limit=None, seed=0, **options):
+def load(
+    name: str,
+    split: str,
+    *,
+    size: Size | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> SegmentationData:
     """Returns one split of a data set.
 
     Which split an image is in depends on its name alone, and so does the order of the images:

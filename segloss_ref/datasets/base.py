@@ -4,6 +4,7 @@ And what those that are read from files share: how they are split, and the packa
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ import numpy as np
 from segloss_ref.checks import VOID, check_choice, check_labels, check_whole
 
 SPLITS = ("train", "validation", "test")
+
+#: The side of images in pixels, or one for each of their axes.
+Size = int | tuple[int, ...] | list[int]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Card:
     ignore_class: int | tuple[int, ...] | None = None
     notes: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_labels("ignore_class", self.ignore_class)
 
 
@@ -70,7 +74,7 @@ class SegmentationData:
     card: Card
     background: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.images.ndim not in (4, 5) or self.images.dtype != np.float32:
             raise ValueError(
                 "`images` must be float32 (n, height, width, channels), or (n, depth, height, "
@@ -109,7 +113,7 @@ class SegmentationData:
             last = len(self.class_names) - 1
             check_whole("background", self.background, at_least=0, at_most=last)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
 
@@ -117,12 +121,12 @@ def _describe(array):
     return f"{array.dtype} {array.shape}"
 
 
-def checked_split(split):
+def checked_split(split: str) -> str:
     """Returns `split` if it is one of `SPLITS`."""
     return check_choice("split", split, SPLITS)
 
 
-def spatial_shape(size, dims=2):
+def spatial_shape(size: Size, dims: int = 2) -> tuple[int, ...]:
     """A side, or one for each of `dims` axes, in pixels, as a tuple."""
     sides = tuple(size) if isinstance(size, tuple | list) else (size,) * dims
     if len(sides) != dims:
@@ -131,12 +135,12 @@ def spatial_shape(size, dims=2):
     return tuple(check_whole("size", side, at_least=1) for side in sides)
 
 
-def position(name):
+def position(name: str) -> float:
     """A fixed place in [0, 1) for a name: its SHA-256, read as a fraction."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:13], 16) / 16**13  # 52 bits: exact
 
 
-def split_by_share(name, shares):
+def split_by_share(name: str, shares: Mapping[str, float]) -> str:
     """The split whose interval of [0, 1) holds the name; `shares` are their lengths, in order."""
     ends = np.cumsum(list(shares.values()))
     return list(shares)[np.searchsorted(ends, position(name), side="right")]

@@ -7,8 +7,9 @@ caller allows or not, and its size, which has a limit. Only then are pixels deco
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -47,24 +48,24 @@ class Picture(NamedTuple):
 
     kind: str
     shape: tuple[int, ...]
-    decode: Callable
+    decode: Callable[[], np.ndarray]
     full: int | None = None
     spacing: tuple[float, ...] | None = None
     affine: np.ndarray | None = None
 
 
-def stem(file):
+def stem(file: Path) -> str:
     """The name of a file without its suffix; `.nii.gz` is one suffix."""
     name = file.name
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else file.stem
 
 
-def is_known(file):
+def is_known(file: Path) -> bool:
     """Whether files of this ending can be read."""
     return file.name.lower().endswith(SUFFIXES)
 
 
-def read(file, allowed):
+def read(file: Path, allowed: Collection[str]) -> tuple[np.ndarray, Picture]:
     """The pixels of a file, `(*spatial)` or `(*spatial, 3)`, and its `Picture`."""
     with _naming(file):
         picture = _opened(file)
@@ -328,6 +329,6 @@ def _open_nifti(file):
     return Picture(kind, shape, decode, None, spacing, affine)
 
 
-def affine_of(file):
+def affine_of(file: Path) -> np.ndarray:
     """Where a volume lies, after its axes have been turned."""
     return _open_nifti(file).affine

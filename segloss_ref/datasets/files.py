@@ -5,6 +5,8 @@ import hashlib
 import io
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +36,7 @@ class Sample(NamedTuple):
     instances: Path | None
 
 
-def fingerprint(path):
+def fingerprint(path: str | PathLike[str]) -> str:
     """Returns a SHA-256 of all that `load_folder` reads, for the record of an experiment.
 
     It is that of the lines which `sha256sum` writes for these files, sorted by their paths in the
@@ -64,7 +66,7 @@ def fingerprint(path):
     return total.hexdigest()
 
 
-def stamp(path):
+def stamp(path: str | PathLike[str]) -> str:
     """Returns what changes when a file of the folder does: a quick stand-in for `fingerprint`.
 
     It reads no file, but the names, sizes and times of those that `fingerprint` reads. It is for
@@ -88,7 +90,7 @@ def stamp(path):
     return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
-def signature(file):
+def signature(file: Path) -> tuple[int, int, int, int]:
     """What tells a file from another one that comes to have its name."""
     stat = file.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
@@ -104,7 +106,7 @@ def _all_files(folder):
 # From a folder to samples
 
 
-def samples_of(folder):
+def samples_of(folder: Path) -> list[Sample]:
     """All samples, in the order of the hashes of their names."""
     images, masks, instances = _files(folder).values()
     for partners in filter(None, (masks, instances)):
@@ -219,7 +221,7 @@ def _hashed_splits(table, images):
     return dict(zip(sorted(images, key=position), splits, strict=True))
 
 
-def told(splits):
+def told(splits: Iterable[str]) -> str:
     """Counts of the splits as words, for messages."""
     counts = Counter(splits)
     return ", ".join(f"{counts[split]} for {split}" for split in SPLITS)
@@ -255,7 +257,7 @@ def _read_splits(table, images):
 # Tables
 
 
-def classes_of(folder, *, has_masks):
+def classes_of(folder: Path, *, has_masks: bool) -> tuple[tuple[str, ...] | None, int | None]:
     """The lines of `classes.txt`, or `None`; and the class that is background, or `None`."""
     file = folder / "classes.txt"
     if not file.is_file():
@@ -283,7 +285,7 @@ def classes_of(folder, *, has_masks):
     return names, None if is_thing else 0
 
 
-def colours_of(folder, names):
+def colours_of(folder: Path, names: Sequence[str]) -> dict[tuple[int, int, int], int] | None:
     """The classes of colours in `colors.csv`: (red, green, blue) -> class; or `None`."""
     table = folder / "colors.csv"
     if not table.is_file():
@@ -337,6 +339,6 @@ def _text(file):
         raise ValueError(f"{file} is not in UTF-8 ({error}). Save it as UTF-8 text.") from error
 
 
-def listed(values):
+def listed(values: Sequence[object]) -> str:
     """Names as words, for messages."""
     return f"{list(values[:10])}{' and more' * (len(values) > 10)}"

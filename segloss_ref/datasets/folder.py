@@ -5,12 +5,13 @@ folder, so that it is the same for every split and every `limit`. What could be 
 refused. `files` finds what belongs together, `decoding` reads a file.
 """
 
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from segloss_ref.checks import VOID, check_seed, check_whole
-from segloss_ref.datasets.base import Card, SegmentationData, checked_split, spatial_shape
+from segloss_ref.datasets.base import Card, SegmentationData, Size, checked_split, spatial_shape
 from segloss_ref.datasets.decoding import COLOURS, IMAGES, INSTANCES, MASKS, affine_of, read
 from segloss_ref.datasets.files import (
     classes_of,
@@ -33,7 +34,14 @@ _MANY = 2**16  # files whose values are remembered
 _PLACE = 0.01  # of a voxel: by so much may labels lie beside their image
 
 
-def load_folder(path, split, *, size=None, limit=None, seed=0):
+def load_folder(
+    path: str | PathLike[str],
+    split: str,
+    *,
+    size: Size | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> SegmentationData:
     """Returns one split of a folder of your own.
 
     The folder holds `images/` and `masks/`: PNG or TIFF files that belong together by their names

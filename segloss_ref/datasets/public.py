@@ -13,8 +13,9 @@ import sys
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -47,12 +48,12 @@ class Sample(NamedTuple):
     masks: list[str]
 
 
-def loader(name):
+def loader(name: str) -> Callable[..., SegmentationData]:
     """How `load` calls the data set `name`. Public data do not depend on the seed."""
     return lambda split, size, limit, seed: _load(name, split, size, limit)
 
 
-def find(name):
+def find(name: str) -> Path | None:
     """Returns the path of the archive of `name` on this machine, or `None`. Downloads nothing."""
     file = _archive_name(_settings(name)["address"])
     return next((folder / file for folder in _folders() if (folder / file).is_file()), None)
@@ -164,11 +165,11 @@ def _download(name, address, digests):
 class DamagedArchiveError(ValueError):
     """An archive that is no zip, lacks a file, or holds one with other bytes than it should."""
 
-    def __init__(self, where, what, advice):
+    def __init__(self, where: str, what: str, advice: str) -> None:
         super().__init__(where, what, advice)
         self.what = what
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "{} is damaged: {}. {}".format(*self.args)
 
 
@@ -183,7 +184,7 @@ class Archive:
         DamagedArchiveError: Here or on reading; it names file and archive.
     """
 
-    def __init__(self, path, digests):
+    def __init__(self, path: Path, digests: Mapping[str, str]) -> None:
         self.path, self.digests = path, digests
         try:
             self._zip = zipfile.ZipFile(path)
@@ -192,13 +193,13 @@ class Archive:
         except Exception as error:  # zipfile meets damage with errors of many kinds
             raise self._damaged("it is no whole zip file", error) from error
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._zip.close()
 
-    def read(self, file):
+    def read(self, file: str) -> bytes:
         """The bytes of a file, after their digest has been found right."""
         try:
             member = self._zip.getinfo(f"{self.path.stem}/{file}")
@@ -224,19 +225,19 @@ class Archive:
                     raise ValueError(_TOO_MANY)
         return bytes(content)
 
-    def verify(self):
+    def verify(self) -> None:
         """Reads every file of the digest list."""
         for file in self.digests:
             self.read(file)
 
-    def pixels(self, file):
+    def pixels(self, file: str) -> np.ndarray:
         """A PNG as an array."""
         image = require("PIL.Image", extra="data").open(
             io.BytesIO(self.read(file)), formats=("PNG",)
         )
         return np.asarray(image)
 
-    def is_white(self, file):
+    def is_white(self, file: str) -> np.ndarray:
         """A black-and-white PNG as a boolean array; any grey is an error."""
         pixels = self.pixels(file)
         white = pixels == 255
@@ -244,7 +245,7 @@ class Archive:
             raise self._unexpected(file, pixels, "0 and 255")
         return white
 
-    def class_map(self, file, highest):
+    def class_map(self, file: str, highest: int) -> np.ndarray:
         """A PNG of class indices, 0 to `highest`, as an array."""
         pixels = self.pixels(file)
         if pixels.max() > highest:

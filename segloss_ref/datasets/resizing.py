@@ -14,7 +14,12 @@ _BLOCK = 2**21  # numbers that are averaged at a time, so that no large image be
 _SMALL = 2**24  # labels up to here are looked up in a table
 
 
-def resized(image, mask, instances, shape):
+def resized(
+    image: np.ndarray,
+    mask: np.ndarray,
+    instances: np.ndarray | None,
+    shape: tuple[int, ...] | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """One image and its labels at another spatial shape; `None` leaves them as they are.
 
     Images are resized smoothly, labels by their nearest pixel. Objects that are lost leave no gap
@@ -37,7 +42,7 @@ def resized(image, mask, instances, shape):
     return image, mask[nearest], instances
 
 
-def shrunk(pixels, shape):
+def shrunk(pixels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Large images with their long sides at those of `shape`: the exact mean over areas.
 
     Sides of up to 1024 pixels, and those that do not shrink, stay as they are.
@@ -79,7 +84,7 @@ def _area_weights(old, new):
     return sparse.csr_array((shares.astype(np.float32), (starts // old, starts // new)), (new, old))
 
 
-def labels_in(labels):
+def labels_in(labels: np.ndarray) -> list[int]:
     """The different values of an array of whole numbers, sorted, as a list."""
     if not labels.size:
         return []
@@ -92,7 +97,7 @@ def labels_in(labels):
     return [VOID] * bool(present[-1]) + np.flatnonzero(present[:-1]).tolist()
 
 
-def renumbered(instances):
+def renumbered(instances: np.ndarray) -> np.ndarray:
     """The labels 1, 2, 3, ... again, in the same order, where a number is missing."""
     objects = np.array([label for label in labels_in(instances) if label > 0], np.int64)
     if not len(objects) or objects[-1] == len(objects):

@@ -7,11 +7,12 @@ import numpy as np
 from scipy import ndimage
 
 from segloss_ref.checks import VOID, check_labels
-from segloss_ref.datasets import SPLITS, load
+from segloss_ref.datasets import SPLITS, SegmentationData, load
 from segloss_ref.datasets.folder import load_folder, stamp
+from segloss_ref.experiment.settings import Experiment
 
 
-def splits_of(experiment):
+def splits_of(experiment: Experiment) -> list[SegmentationData]:
     """What an experiment trains on, is validated with, and is tested on."""
     options = tuple(sorted(experiment.dataset_options.items()))
     folder = experiment.data_dir
@@ -36,12 +37,12 @@ def _load(dataset, options, data_dir, size, limit, changed):
     return [load_folder(data_dir, split, size=size, limit=limit) for split in SPLITS]
 
 
-def is_binary(data):
+def is_binary(data: SegmentationData) -> bool:
     """Whether a network needs one channel for these data: two classes, or instances."""
     return len(data.class_names) == 2
 
 
-def foreground(data):
+def foreground(data: SegmentationData) -> np.ndarray:
     """The masks `(n, *spatial)` that a binary run learns: the objects, where there are instances.
 
     In `membranes` class 1 is what lies between the objects.
@@ -49,13 +50,13 @@ def foreground(data):
     return data.masks == 1 if data.instances is None else data.instances > 0
 
 
-def has_class(data):
+def has_class(data: SegmentationData) -> np.ndarray:
     """Where the pixels have a class, `(n, *spatial)`: the others belong in no loss and no score."""
     ignored = check_labels("ignore_class", data.card.ignore_class)
     return ~np.isin(data.masks, (VOID, *ignored))
 
 
-def truth_of(data):
+def truth_of(data: SegmentationData) -> np.ndarray:
     """What a loss is given, `(n, *spatial)`: the foreground, or the classes where they are several.
 
     Pixels that have no class are -1, which every loss and metric leaves out.
@@ -65,12 +66,12 @@ def truth_of(data):
     return truth if valid.all() else np.where(valid, truth, VOID).astype("int32")
 
 
-def instances_of(data):
+def instances_of(data: SegmentationData) -> np.ndarray:
     """The instance maps, -1 where the pixels have no class."""
     return np.where(has_class(data), data.instances, VOID).astype("int32")
 
 
-def only(data, i):
+def only(data: SegmentationData, i: int) -> SegmentationData:
     """Image i alone."""
     instances = None if data.instances is None else data.instances[i : i + 1]
     return dataclasses.replace(
@@ -82,7 +83,7 @@ def only(data, i):
     )
 
 
-def most_in_a_crop(instances, side):
+def most_in_a_crop(instances: np.ndarray, side: int) -> int:
     """How many objects a square of this side meets at most, by the boxes around the objects.
 
     Args:

@@ -1,9 +1,14 @@
 """Scores of a model, image by image."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
 import numpy as np
 
 from segloss_ref import metrics
 from segloss_ref.checks import VOID
+from segloss_ref.datasets import SegmentationData
 from segloss_ref.experiment.data import (
     foreground,
     has_class,
@@ -15,7 +20,7 @@ from segloss_ref.experiment.data import (
 from segloss_ref.experiment.prediction import predict, predictions
 
 
-def evaluate(model, data):
+def evaluate(model: keras.Model, data: SegmentationData) -> list[dict[str, Any]]:
     """Scores the model on each image of a data set: at threshold 1/2, or by the best class.
 
     Where binary data have instances, predicted objects are the connected components of the
@@ -61,7 +66,9 @@ def _class_scores(data, i, probabilities):
     }
 
 
-def right_and_found(model, data, i):
+def right_and_found(
+    model: keras.Model, data: SegmentationData, i: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Two masks of image i to show its errors by: the truth and the prediction.
 
     With several classes: the pixels that have a class, and those of them whose class is right.
@@ -73,7 +80,7 @@ def right_and_found(model, data, i):
     return valid, valid & (p.argmax(axis=-1) == data.masks[i])
 
 
-def all_pixels(model, data):
+def all_pixels(model: keras.Model, data: SegmentationData) -> tuple[np.ndarray, np.ndarray]:
     """Truth and probabilities of all pixels that have a class, for the metrics of calibration."""
     truth = foreground(data) if is_binary(data) else data.masks
     valid = has_class(data)
@@ -92,7 +99,7 @@ def _instance_scores(instances, predicted):
     }
 
 
-def mean_dice(model, data):
+def mean_dice(model: keras.Model, data: SegmentationData) -> float:
     """The mean Dice of the images, by the one look that training takes at the validation split."""
     probabilities = predictions(model, data.images)
     if not is_binary(data):
@@ -107,6 +114,6 @@ def _mean_of(values):
     return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else float("nan")
 
 
-def means(rows):
+def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The mean of each score over the rows of a table, of those that are numbers."""
     return {key: _mean_of([row[key] for row in rows]) for key in rows[0] if key != "image"}

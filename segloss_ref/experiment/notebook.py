@@ -1,11 +1,14 @@
 """What a notebook is given by papermill: taken where it fits, refused where it does not."""
 
+from collections.abc import Collection, Iterable
+from typing import Any
+
 from segloss_ref.catalogue import loss_class, settings_of
 from segloss_ref.checks import did_you_mean
 from segloss_ref.losses.expressions import loss_of
 
 
-def loss_options(loss, given):
+def loss_options(loss: str, given: dict[str, Any]) -> dict[str, Any]:
     """Which of the parameters that a notebook was given are settings of its loss.
 
     Args:
@@ -31,7 +34,7 @@ def loss_options(loss, given):
     return dict(given)
 
 
-def refuse_unknown_parameters(declared, names):
+def refuse_unknown_parameters(declared: Collection[str], names: Iterable[str]) -> None:
     """Stops a notebook that was given a parameter it does not have.
 
     Papermill writes such a parameter into the notebook with no more than a warning, and the

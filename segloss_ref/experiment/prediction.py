@@ -1,6 +1,7 @@
 """Probabilities for images of any size: small ones in batches, large ones in tiles."""
 
 import itertools
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ PIXELS = 512**2
 _MULTIPLE = 32
 
 
-def predict(model, images):
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Probabilities of a model that returns logits.
 
     It is shown `PIXELS` at a time: several small images at once, and large ones in tiles that
@@ -35,7 +36,7 @@ def predict(model, images):
     return np.stack(found) if len(found) != 1 else found[0][None]  # no copy of a large one
 
 
-def predictions(model, images):
+def predictions(model: keras.Model, images: np.ndarray) -> Iterator[np.ndarray]:
     """The same image by image, for those who need not have all in memory at once."""
     sides = images.shape[1:-1]
     if len(images) == 0:

@@ -12,17 +12,19 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from segloss_ref.datasets.folder import fingerprint
 from segloss_ref.experiment.data import splits_of
 from segloss_ref.experiment.evaluation import evaluate, means
+from segloss_ref.experiment.settings import Experiment
 from segloss_ref.experiment.training import check_data, train, tuned
 from segloss_ref.writing import write_rows, write_whole
 
 
-def run(experiment, out):
+def run(experiment: Experiment, out: str | os.PathLike[str]) -> dict[str, Any]:
     """Trains, evaluates on the test split, and writes a folder, whole or not at all.
 
     The folder holds `record.json` (settings, versions, commit, seconds), `history.csv` (a row

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segloss_ref.checks import check_choice, check_number, check_seed, check_whole
 from segloss_ref.datasets import NAMES, load
-from segloss_ref.losses import DeepSupervisionLoss
+from segloss_ref.losses import DeepSupervisionLoss, SegmentationLoss
 from segloss_ref.losses.expressions import loss_of
 
 
@@ -65,7 +65,7 @@ class Experiment:
     width: int = 8
     depth: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_types(self)
         object.__setattr__(self, "dataset", self._name_of_data())
         check_seed("seed", self.seed)
@@ -139,11 +139,11 @@ class Experiment:
             )
 
     @property
-    def outputs(self):
+    def outputs(self) -> int:
         """How many outputs the U-Net has: one, or with deep supervision one on each level."""
         return self.depth if isinstance(self.make_loss(), DeepSupervisionLoss) else 1
 
-    def make_loss(self):
+    def make_loss(self) -> SegmentationLoss:
         """The loss object; also the check that `loss` and `options` exist."""
         # The U-Net has its channels last, whatever Keras is set to.
         logits = {"from_logits": True, "data_format": "channels_last"}

@@ -1,12 +1,21 @@
 """A training of seconds on one picture, for the chapters."""
 
 import keras
+import numpy as np
 
 from segloss_ref import metrics
 from segloss_ref.experiment.prediction import predict
 
 
-def fit_picture(loss, image, truth, *, steps=400, every=10, seed=0):
+def fit_picture(
+    loss: keras.losses.Loss,
+    image: np.ndarray,
+    truth: np.ndarray,
+    *,
+    steps: int = 400,
+    every: int = 10,
+    seed: int = 0,
+) -> tuple[np.ndarray, list[dict[str, float]]]:
     """Trains two convolutions on one picture: enough to see what a loss asks for first.
 
     The chapters compare losses by it, since it takes seconds. It says nothing of other pictures.

@@ -4,15 +4,19 @@ import json
 import os
 import time
 import warnings
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
 from segloss_ref.checks import VOID
+from segloss_ref.datasets import SegmentationData
 from segloss_ref.experiment.data import instances_of, is_binary, most_in_a_crop, truth_of
 from segloss_ref.experiment.evaluation import mean_dice
-from segloss_ref.losses import BlobLoss
+from segloss_ref.experiment.settings import Experiment
+from segloss_ref.losses import BlobLoss, SegmentationLoss
 from segloss_ref.models import unet
 from segloss_ref.writing import read_json, write_whole
 
@@ -20,7 +24,9 @@ from segloss_ref.writing import read_json, write_whole
 LEARNING_RATES = (0.001, 0.003, 0.01)
 
 
-def tuned(experiment, images, validation, kept):
+def tuned(
+    experiment: Experiment, images: SegmentationData, validation: SegmentationData, kept: Path
+) -> dict[str, Any]:
     """Chooses the learning rate; `kept` is a file for the rates that are done."""
     steps = max(experiment.steps // 3 // experiment.evaluate_every, 1) * experiment.evaluate_every
     found = read_json(kept) or {}
@@ -40,7 +46,14 @@ def tuned(experiment, images, validation, kept):
     }
 
 
-def train(experiment, images, validation, learning_rate, steps, checkpoints=None):
+def train(
+    experiment: Experiment,
+    images: SegmentationData,
+    validation: SegmentationData,
+    learning_rate: float,
+    steps: int,
+    checkpoints: Path | None = None,
+) -> tuple[keras.Model, list[dict[str, Any]]]:
     """The trained model, and a row for each look at the validation images.
 
     With a folder for checkpoints it goes on from the last of them.
@@ -73,7 +86,7 @@ def train(experiment, images, validation, learning_rate, steps, checkpoints=None
     return model, rows
 
 
-def check_data(experiment, data):
+def check_data(experiment: Experiment, data: SegmentationData) -> None:
     """Refuses what can be known to fail before anything is trained.
 
     Raises:
@@ -108,7 +121,7 @@ def check_data(experiment, data):
     loss(truth[:1], np.zeros((1, crop, crop, channels_of(data)), "float32"))
 
 
-def channels_of(data):
+def channels_of(data: SegmentationData) -> int:
     """How many channels a network needs for these data."""
     return 1 if is_binary(data) else len(data.class_names)
 
@@ -119,7 +132,14 @@ class Crops(keras.utils.PyDataset):
     The truth reaches as far beyond the crop as the loss wants; -1 stands beyond the image.
     """
 
-    def __init__(self, data, experiment, loss, epoch=0, outputs=1):
+    def __init__(
+        self,
+        data: SegmentationData,
+        experiment: Experiment,
+        loss: SegmentationLoss,
+        epoch: int = 0,
+        outputs: int = 1,
+    ) -> None:
         super().__init__()
         self.images, self.surround = data.images, getattr(loss, "surround", 0)
         truth = truth_of(data) if loss.truth == "mask" else instances_of(data)
@@ -129,13 +149,13 @@ class Crops(keras.utils.PyDataset):
         self.truth, self.numbered = truth[..., None], isinstance(loss, BlobLoss)
         self.experiment, self.epoch, self.outputs = experiment, epoch, outputs
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.experiment.evaluate_every
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.epoch += 1
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray | tuple[np.ndarray, ...]]:
         step = self.epoch * len(self) + index
         rng = np.random.default_rng((self.experiment.seed, step))
         pairs = [self._crop(rng) for _ in range(self.experiment.batch_size)]
@@ -154,7 +174,7 @@ class Crops(keras.utils.PyDataset):
         return pair[0], numbered(pair[1]) if self.numbered else pair[1]
 
 
-def numbered(labels):
+def numbered(labels: np.ndarray) -> np.ndarray:
     """An instance map with its objects numbered 1, 2, 3, ... without gaps."""
     found = np.unique(labels[labels > 0])
     places = np.searchsorted(found, labels).astype(labels.dtype) + 1

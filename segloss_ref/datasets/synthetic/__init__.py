@@ -6,7 +6,9 @@ made or a thousand, and no split shares an image with another.
 """
 
 import inspect
+from collections.abc import Callable
 
+from segloss_ref.datasets.base import SegmentationData
 from segloss_ref.datasets.synthetic.microscopy import cells
 from segloss_ref.datasets.synthetic.sound import spectrograms
 from segloss_ref.datasets.synthetic.street import streets
@@ -21,7 +23,7 @@ MAKERS = {
 }
 
 
-def loader(maker):
+def loader(maker: Callable[..., SegmentationData]) -> Callable[..., SegmentationData]:
     """How `load` calls `maker`: a split has a fixed number of images, `limit` takes the first."""
 
     def load(split, size, limit, seed, **options):
@@ -32,7 +34,7 @@ def loader(maker):
     return load
 
 
-def options_of(name):
+def options_of(name: str) -> tuple[str, ...]:
     """What the maker of this data set takes beyond what all of them do; nothing if it is none."""
     if name not in MAKERS:
         return ()

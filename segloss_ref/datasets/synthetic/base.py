@@ -1,5 +1,6 @@
 """What all synthetic images share: a stream of random numbers for each image, and noise."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -8,12 +9,13 @@ from segloss_ref.checks import check_seed, check_whole
 from segloss_ref.datasets.base import (
     SPLITS,
     Card,
+    Size,
     checked_split,
     spatial_shape,
 )
 
 
-def synthetic_card(title, classes, notes):
+def synthetic_card(title: str, classes: str, notes: str) -> Card:
     """The card of a data set that nobody has to ask for."""
     return Card(
         title=title,
@@ -25,7 +27,9 @@ def synthetic_card(title, classes, notes):
     )
 
 
-def checked_streams(n, size, seed, split):
+def checked_streams(
+    n: int, size: Size, seed: int, split: str
+) -> tuple[tuple[int, ...], Iterator[np.random.Generator]]:
     """Height and width, and a random generator for each of the `n` images."""
     check_whole("n", n, at_least=1)
     check_seed("seed", seed)
@@ -36,7 +40,7 @@ def checked_streams(n, size, seed, split):
     return shape, (np.random.default_rng([seed, stream, i]) for i in range(n))
 
 
-def noise(rng, shape, exponent):
+def noise(rng: np.random.Generator, shape: tuple[int, ...], exponent: float) -> np.ndarray:
     """Noise of mean 0 and deviation 1 whose amplitude falls as frequency^-exponent.
 
     0 is white; the larger the exponent, the smoother and the broader the patches.
@@ -53,7 +57,7 @@ def _falling(shape, exponent):
     return frequency**-exponent
 
 
-def stretched(image):
+def stretched(image: np.ndarray) -> np.ndarray:
     """The image as float32, its darkest pixel 0 and its brightest 1."""
     low, high = image.min(), image.max()
     return ((image - low) / (high - low)).astype(np.float32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segloss_ref.datasets.base import SegmentationData
+from segloss_ref.datasets.base import SegmentationData, Size
 from segloss_ref.datasets.synthetic.base import (
     checked_streams,
     noise,
@@ -25,7 +25,7 @@ _NEAREST = 0.72  # centres come no nearer than this share of the sum of the radi
 _TRIES = 12  # places drawn for a cell before it is given up
 
 
-def cells(n, size=96, *, seed=0, split="train"):
+def cells(n: int, size: Size = 96, *, seed: int = 0, split: str = "train") -> SegmentationData:
     """Round and oval cells of varied brightness, crowded and touching, as in fluorescence.
 
     A cell k is the set of pixels where its elliptic distance `q_k` from its centre is under 1 and

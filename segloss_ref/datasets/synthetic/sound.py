@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segloss_ref.datasets.base import SegmentationData
+from segloss_ref.datasets.base import SegmentationData, Size
 from segloss_ref.datasets.synthetic.base import checked_streams, synthetic_card
 
 RATE = 8000  # samples per second
@@ -22,7 +22,9 @@ SPECTROGRAMS_CARD = synthetic_card(
 )
 
 
-def spectrograms(n, size=128, *, level=0.0, seed=0, split="train"):
+def spectrograms(
+    n: int, size: Size = 128, *, level: float = 0.0, seed: int = 0, split: str = "train"
+) -> SegmentationData:
     """Spectrograms of a melody with drums, and the mask of the pixels that the melody owns.
 
     With `M` and `D` the short-time spectra of melody and drums, the image is the level of
@@ -63,7 +65,9 @@ def spectrograms(n, size=128, *, level=0.0, seed=0, split="train"):
     )
 
 
-def sources(i, size=128, *, level=0.0, seed=0, split="train"):
+def sources(
+    i: int, size: Size = 128, *, level: float = 0.0, seed: int = 0, split: str = "train"
+) -> np.ndarray:
     """The waveforms of melody and drums behind image `i` of `spectrograms`, `(2, samples)`.
 
     Their sum is the mixture. There are `RATE` samples per second. Arguments and errors are those
@@ -79,7 +83,7 @@ def sources(i, size=128, *, level=0.0, seed=0, split="train"):
     return _play(rng, shape, level)
 
 
-def stft(wave, frequencies=128):
+def stft(wave: np.ndarray, frequencies: int = 128) -> np.ndarray:
     """The short-time spectrum: Hann windows of twice as many samples, a quarter of that apart.
 
     Args:
@@ -93,7 +97,7 @@ def stft(wave, frequencies=128):
     return transform.stft(wave, p0=0, p1=np.shape(wave)[-1] // transform.hop)
 
 
-def istft(spectrum):
+def istft(spectrum: np.ndarray) -> np.ndarray:
     """The waveform of a short-time spectrum, `(..., samples)`: the inverse of `stft`.
 
     It is exact for waveforms that are silent for half a window at both ends, as `sources` are.
@@ -106,7 +110,7 @@ def istft(spectrum):
     return transform.istft(padded, k1=samples)
 
 
-def picture(spectrum):
+def picture(spectrum: np.ndarray) -> np.ndarray:
     """The level in decibels, as an image: 1 at the loudest pixel, 0 at 60 decibels below it."""
     power = np.abs(spectrum[..., :-1, :]) ** 2
     level = 10 * np.log10(power / power.max() + 1e-30)

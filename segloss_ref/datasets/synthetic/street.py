@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from segloss_ref.datasets.base import SegmentationData
+from segloss_ref.datasets.base import SegmentationData, Size
 from segloss_ref.datasets.synthetic.base import checked_streams, noise, synthetic_card
 
 CLASSES = ("sky", "building", "tree", "road", "pavement", "car", "person", "pole")
@@ -22,7 +22,9 @@ STREETS_CARD = synthetic_card(
 )
 
 
-def streets(n, size=(96, 144), *, seed=0, split="train"):
+def streets(
+    n: int, size: Size = (96, 144), *, seed: int = 0, split: str = "train"
+) -> SegmentationData:
     """Street scenes in colour, drawn in perspective from the far to the near.
 
     Args:

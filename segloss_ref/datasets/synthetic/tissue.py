@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from segloss_ref.datasets.base import SPLITS, SegmentationData
+from segloss_ref.datasets.base import SPLITS, SegmentationData, Size
 from segloss_ref.datasets.synthetic.base import (
     checked_streams,
     noise,
@@ -24,7 +24,15 @@ TUMOURS_CARD = synthetic_card(
 _GOLDEN = (1 + 5**0.5) / 2
 
 
-def tumours(n, size=128, *, foreground=0.01, empty_share=0.0, seed=0, split="train"):
+def tumours(
+    n: int,
+    size: Size = 128,
+    *,
+    foreground: float = 0.01,
+    empty_share: float = 0.0,
+    seed: int = 0,
+    split: str = "train",
+) -> SegmentationData:
     """One bright tumour of irregular outline in each large textured image.
 
     The tumour is a star: with `(r, φ)` polar about its centre, its pixels are those with the
