@@ -105,6 +105,24 @@ def check_data_format(value: str | None, default: str) -> str:
     return check_choice("data_format", default if value is None else value, DATA_FORMATS)
 
 
+def check_spacing(name: str, spacing: Any) -> float | tuple[float, ...]:
+    """A pixel's side, or one for each axis, as a float or a tuple of floats."""
+    if isinstance(spacing, (tuple, list, np.ndarray)):
+        return tuple(check_number(f"{name}[{i}]", side, above=0) for i, side in enumerate(spacing))
+    return check_number(name, spacing, above=0)
+
+
+def sides_of(spacing: float | tuple[float, ...], dimensions: int) -> tuple[float, ...]:
+    """A pixel's side along each of so many axes."""
+    sides = spacing if isinstance(spacing, tuple) else (spacing,) * dimensions
+    if len(sides) != dimensions:
+        raise ValueError(
+            f"`spacing` must be one positive number, or one for each of the {dimensions} axes of "
+            f"space. Received: {spacing!r}"
+        )
+    return sides
+
+
 def check_weights(name: str, weights: Any) -> tuple[float, ...] | None:
     """A tuple of finite numbers that are not negative and not all 0, or `None`."""
     if weights is None:

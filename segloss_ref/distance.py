@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import backend, ops
 
-from segloss_ref.checks import Tensor, check_whole
+from segloss_ref.checks import Tensor, check_spacing, check_whole, sides_of
 
 _FAR = float("inf")
 # What stands beyond the edge of the image: no object at all, see `_nearer_two`.
@@ -156,7 +156,7 @@ def _check_axes(x, dimensions=(2, 3)):
         raise ValueError(f"The shape must be {allowed}. Received: {tuple(x.shape)}")
 
 
-def squared_distance(mask: Tensor) -> Tensor:
+def squared_distance(mask: Tensor, spacing: float | tuple[float, ...] = 1.0) -> Tensor:
     """Squared Euclidean distance from every pixel to the nearest pixel of a mask.
 
     One axis after the other, exact at any distance. It stops when no pixel gets nearer, so the time
@@ -165,9 +165,10 @@ def squared_distance(mask: Tensor) -> Tensor:
     Args:
         mask: Boolean tensor `(images, *spatial, channels)`, with two or three spatial dimensions,
             each channel on its own. No gradient flows back to it.
+        spacing: Size of a pixel, one number or one for each axis of space, in the unit wanted.
 
     Returns:
-        float32 tensor of the shape of `mask`, exact up to sides of 2048 pixels: 0 on the mask,
+        float32 tensor of the shape of `mask`, exact in pixels up to sides of 2048: 0 on the mask,
         infinity everywhere where a mask is empty.
 
     Example:
@@ -180,13 +181,19 @@ def squared_distance(mask: Tensor) -> Tensor:
         other.
     """
     _check_axes(mask)
-    squared = ops.square(_along_first_axis(mask))
-    for axis in range(2, len(mask.shape) - 1):
-        squared = _along_next_axis(squared, axis)
+    first, *others = sides_of(check_spacing("spacing", spacing), len(mask.shape) - 2)
+    squared = ops.square(_along_first_axis(mask) * first)
+    for axis, side in enumerate(others, start=2):
+        squared = _along_next_axis(squared, axis, side)
     return squared
 
 
-def signed_distance(mask: Tensor, valid: Tensor | None = None, dtype: Any = "float32") -> Tensor:
+def signed_distance(
+    mask: Tensor,
+    valid: Tensor | None = None,
+    dtype: Any = "float32",
+    spacing: float | tuple[float, ...] = 1.0,
+) -> Tensor:
     """Signed distance to the other side of a mask: positive outside, negative inside.
 
     From pixel centre to pixel centre: the pixels on both sides of the rim are at 1 and -1, and no
@@ -197,6 +204,7 @@ def signed_distance(mask: Tensor, valid: Tensor | None = None, dtype: Any = "flo
         valid: Boolean tensor that broadcasts to it. Other pixels belong to neither side, as if the
             picture ended there. `None`: all are valid.
         dtype: Of the result.
+        spacing: Size of a pixel, one number or one for each axis of space, in the unit wanted.
 
     Returns:
         Tensor of the shape of `mask`; 0 where there is no distance: at pixels that are not valid,
@@ -211,7 +219,7 @@ def signed_distance(mask: Tensor, valid: Tensor | None = None, dtype: Any = "flo
     valid = ops.ones_like(mask) if valid is None else valid
     inside = ops.logical_and(mask, valid)
     outside = ops.logical_and(ops.logical_not(mask), valid)
-    both = squared_distance(ops.concatenate([inside, outside], axis=-1))
+    both = squared_distance(ops.concatenate([inside, outside], axis=-1), spacing)
     to_inside, to_outside = ops.split(both, 2, axis=-1)
     squared = ops.where(inside, to_outside, ops.where(outside, to_inside, 0.0))
     squared = ops.where(ops.isinf(squared), 0.0, squared)  # there is no other side
@@ -260,16 +268,16 @@ def _along_first_axis(mask):
     return ops.while_loop(lambda stride, distance: stride < size, double, start)[1]
 
 
-def _along_next_axis(squared, axis):
+def _along_next_axis(squared, axis, side):
     # Squared distances do not add up along an axis, but n steps to a neighbour that cost
-    # 1, 3, 5, ... cost n² together.
+    # 1, 3, 5, ... times the square of its side cost n² times that together.
     def step(cost, squared, _):
         nearer = ops.minimum(*_both_neighbours(squared, axis, _FAR)) + cost
         nearer = ops.minimum(squared, nearer)
         # A step that helps nobody is the last: the next would start from the same and cost more.
-        return cost + 2, nearer, ops.any(nearer < squared)
+        return cost + 2 * side**2, nearer, ops.any(nearer < squared)
 
-    start = (ops.convert_to_tensor(1.0, dtype="float32"), squared, ops.convert_to_tensor(True))
+    start = (ops.convert_to_tensor(side**2, dtype="float32"), squared, ops.convert_to_tensor(True))
     return ops.while_loop(lambda cost, squared, helped: helped, step, start)[1]
 
 

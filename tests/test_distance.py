@@ -159,6 +159,14 @@ def test_labels_of_other_axes_are_refused(shape):
         nearest_two_labels(np.zeros(shape, np.int32), 4)
 
 
+@pytest.mark.parametrize("sides", [(0.5, 2.0), (3.0, 1.0), (5.0, 1.0, 0.3)])
+def test_squared_distance_in_the_unit_of_the_spacing(sides):
+    mask = np.random.default_rng(0).random((23, 17, 9)[: len(sides)]) > 0.97
+    got = squared_distance(mask[None, ..., None], sides)
+    want = ndimage.distance_transform_edt(~mask, sampling=sides)
+    np.testing.assert_allclose(ops.convert_to_numpy(got)[0, ..., 0], want**2, rtol=1e-5)
+
+
 @pytest.mark.parametrize("function", [squared_distance, signed_distance, rim, skeleton])
 @pytest.mark.parametrize("shape", [(4, 4), (2, 4, 4), (1, 2, 3, 4, 4, 1)])
 def test_masks_without_an_axis_of_images_or_channels_are_refused(function, shape):

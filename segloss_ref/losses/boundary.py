@@ -3,7 +3,7 @@
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import check_flag, check_number, check_whole
+from segloss_ref.checks import check_flag, check_number, check_spacing, check_whole
 from segloss_ref.distance import rim, signed_distance, squared_distance
 from segloss_ref.losses.arithmetic import nan_of, ratio
 from segloss_ref.losses.base import ClassPixelLoss, RegionLoss
@@ -118,10 +118,10 @@ def _mask(batch, x):
     return ops.logical_and(batch.on_grid(x) > 0.5, batch.on_grid(batch.weight) > 0)
 
 
-def _signed_distance(batch, x):
+def _signed_distance(batch, x, spacing):
     """The signed distance to the mask `x > 1/2`, `(regions, pixels, classes)`."""
     valid = batch.on_grid(batch.weight) > 0
-    return batch.in_regions(signed_distance(_mask(batch, x), valid, dtype=x.dtype))
+    return batch.in_regions(signed_distance(_mask(batch, x), valid, x.dtype, spacing))
 
 
 @catalogued(
@@ -138,16 +138,18 @@ class BoundaryLoss(ClassPixelLoss):
     negative inside, at least 1 in size. An image with only one of the two sides has φ = 0.
 
     Args:
+        spacing: size of a pixel, one number or one for each axis of space, in the unit wanted.
         class_weights, include_background: see `RegionLoss`. Class 0 is a class like others unless
             left out; where it is the largest, it has the largest distances.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
 
     Shapes: as for every loss.
-    Returns: one value per image, in pixels. It may be negative and is least where p = y; a class
-        of which nothing is predicted has 0. It is linear in p, and meant to be added to a region
-        loss.
+    Returns: one value per image, in the unit of `spacing`, pixels by default. It may be negative
+        and is least where p = y; a class of which nothing is predicted has 0. It is linear in p,
+        and meant to be added to a region loss.
     Raises:
-        ValueError: for the settings of `RegionLoss`.
+        ValueError: for a `spacing` that is not above 0 or does not fit the axes, and for the
+            settings of `RegionLoss`.
     Example:
         >>> y = np.array([0.0, 1, 1, 1]).reshape(1, 1, 4, 1)  # φ = 1, -1, -2, -3
         >>> float(BoundaryLoss()(y, y)), float(BoundaryLoss()(y, np.ones(y.shape)))
@@ -159,11 +161,16 @@ class BoundaryLoss(ClassPixelLoss):
         map is made here, on the device: it need not be prepared with the data.
     """
 
-    def __init__(self, *, name="boundary", **kwargs):
+    def __init__(self, spacing=1.0, *, name="boundary", **kwargs):
         super().__init__(name=name, **kwargs)
+        self.spacing = check_spacing("spacing", spacing)
 
     def class_pixel_values(self, batch):
-        return _signed_distance(batch, batch.y) * batch.prediction.p + nan_of(batch.y)
+        distance = _signed_distance(batch, batch.y, self.spacing)
+        return distance * batch.prediction.p + nan_of(batch.y)
+
+    def get_config(self):
+        return {**super().get_config(), "spacing": self.spacing}
 
 
 @catalogued(
@@ -184,14 +191,17 @@ class HausdorffDistanceLoss(ClassPixelLoss):
         alpha: α > 0. The larger, the more the farthest errors decide, as in the Hausdorff distance
             itself.
         log: `log(1 + L)` of each class's value L, which grows large at the start.
+        spacing: size of a pixel, one number or one for each axis of space, in the unit wanted.
         class_weights, include_background: see `RegionLoss`.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
 
     Shapes: as for every loss.
-    Returns: one value per image, at least 0, in pixels^α. Where both masks have one side only, it
-        is 0 whatever p is: below 1/2, false positives on an empty truth are free.
+    Returns: one value per image, at least 0, in the unit of `spacing` to the power α. Where both
+        masks have one side only, it is 0 whatever p is: below 1/2, false positives on an empty
+        truth are free.
     Raises:
-        ValueError: if `alpha` is not a number greater than 0, or `log` not a boolean.
+        ValueError: if `alpha` is not a number greater than 0, `log` not a boolean, or `spacing` not
+            above 0 or of other axes.
     Example:
         >>> y = np.array([1.0, 0, 0, 0]).reshape(1, 1, 4, 1)
         >>> p = np.array([1.0, 1, 0, 0]).reshape(1, 1, 4, 1)
@@ -203,38 +213,41 @@ class HausdorffDistanceLoss(ClassPixelLoss):
         take the logarithm after the mean over classes and images.
     """
 
-    def __init__(self, alpha=2.0, log=False, *, name="hausdorff_distance", **kwargs):
+    def __init__(self, alpha=2.0, log=False, spacing=1.0, *, name="hausdorff_distance", **kwargs):
         super().__init__(name=name, **kwargs)
         self.alpha = check_number("alpha", alpha, above=0)
         self.log = check_flag("log", log)
+        self.spacing = check_spacing("spacing", spacing)
 
     def class_pixel_values(self, batch):
         p = batch.prediction.p
-        distances = [ops.abs(_signed_distance(batch, x)) ** self.alpha for x in (p, batch.y)]
-        return ops.square(p - batch.y) * sum(distances)
+        distances = [_signed_distance(batch, x, self.spacing) for x in (p, batch.y)]
+        return ops.square(p - batch.y) * sum(ops.abs(d) ** self.alpha for d in distances)
 
     def class_values(self, batch):
         values = super().class_values(batch)
         return ops.log1p(values) if self.log else values
 
     def get_config(self):
-        return {**super().get_config(), "alpha": self.alpha, "log": self.log}
+        own = {"alpha": self.alpha, "log": self.log, "spacing": self.spacing}
+        return {**super().get_config(), **own}
 
 
-def mean_curve_distance(predicted, true, dtype="float32"):
+def mean_curve_distance(predicted, true, dtype="float32", spacing=1.0):
     """The mean distance from the curve around a predicted mask to the curve around the true one.
 
     Args:
         predicted, true: boolean tensors `(images, *spatial, channels)`. The curve around a mask is
             its `rim`.
         dtype: of the result.
+        spacing: size of a pixel, one number or one for each axis of space.
 
     Returns:
         Tensor with one value per image and channel, and spatial axes of size 1: the mean over the
         pixels of the predicted curve of the distance to the nearest pixel of the true curve; 0 if
         there is no such pair.
     """
-    curve, squared = ops.cast(rim(predicted), dtype), squared_distance(rim(true))
+    curve, squared = ops.cast(rim(predicted), dtype), squared_distance(rim(true), spacing)
     distance = ops.sqrt(ops.cast(ops.where(ops.isinf(squared), 0.0, squared), dtype))
     axes = tuple(range(1, len(curve.shape) - 1))
     total = ops.sum(curve * distance, axis=axes, keepdims=True)
@@ -257,12 +270,13 @@ class AlArifShapeLoss(TrueClassLoss):
     gradient flows through them. E = 0 where one of the masks is empty.
 
     Args:
+        spacing: size of a pixel, one number or one for each axis of space, in the unit wanted.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
 
     Shapes: as for every loss. In three dimensions the curve is a surface.
     Returns: one value per image, at least that of cross-entropy.
     Raises:
-        ValueError: for the settings of `SegmentationLoss`.
+        ValueError: for a `spacing` that is not above 0 or does not fit the axes.
     Example:
         >>> y = np.array([1.0, 0, 0, 0]).reshape(1, 1, 4, 1)
         >>> p = np.array([0.75, 0.75, 0.75, 0.25]).reshape(1, 1, 4, 1)
@@ -276,15 +290,19 @@ class AlArifShapeLoss(TrueClassLoss):
         of the U-Net: that is `ShapeAwareLoss`.
     """
 
-    def __init__(self, *, name="al_arif_shape", **kwargs):
+    def __init__(self, spacing=1.0, *, name="al_arif_shape", **kwargs):
         super().__init__(name=name, **kwargs)
+        self.spacing = check_spacing("spacing", spacing)
 
     def class_factors(self, batch):
         predicted, true = _mask(batch, batch.prediction.p), _mask(batch, batch.y)
         wrong = ops.cast(ops.logical_xor(predicted, true), batch.y.dtype)
-        distance = mean_curve_distance(predicted, true, batch.y.dtype)
+        distance = mean_curve_distance(predicted, true, batch.y.dtype, self.spacing)
         factor = 1 + batch.in_regions(distance * wrong)
         return factor, factor
+
+    def get_config(self):
+        return {**super().get_config(), "spacing": self.spacing}
 
 
 def difference_over_union(y, p, weight, alpha, smooth):

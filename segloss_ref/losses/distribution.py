@@ -3,7 +3,13 @@
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import check_flag, check_number, check_weights, check_whole
+from segloss_ref.checks import (
+    check_flag,
+    check_number,
+    check_spacing,
+    check_weights,
+    check_whole,
+)
 from segloss_ref.distance import signed_distance
 from segloss_ref.losses.arithmetic import mean, ratio
 from segloss_ref.losses.base import PixelLoss
@@ -595,12 +601,13 @@ class DistancePenaltyCrossEntropyLoss(TrueClassLoss):
         normalize: divide φ by its largest value on that side, D - 1, so that it runs from 1 at the
             boundary to 0. As published it is in pixels: the loss grows with the sizes of things,
             and a small object weighs less than the background around it.
+        spacing: size of a pixel, one number or one for each axis of space, in the unit wanted.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
 
     Shapes: as for every loss.
     Returns: one value per image, at least that of cross-entropy.
     Raises:
-        ValueError: if `normalize` is not a boolean.
+        ValueError: if `normalize` is not a boolean, or `spacing` not above 0 or of other axes.
     Example:
         >>> y = np.array([1.0, 0, 0, 0]).reshape(1, 1, 4, 1)  # φ = 0, 2, 1, 0
         >>> loss = DistancePenaltyCrossEntropyLoss(from_logits=True)
@@ -613,15 +620,19 @@ class DistancePenaltyCrossEntropyLoss(TrueClassLoss):
         where D = 1; φ is 0 there.
     """
 
-    def __init__(self, normalize=False, *, name="distance_penalty_cross_entropy", **kwargs):
+    def __init__(
+        self, normalize=False, spacing=1.0, *, name="distance_penalty_cross_entropy", **kwargs
+    ):
         super().__init__(name=name, **kwargs)
         self.normalize = check_flag("normalize", normalize)
+        self.spacing = check_spacing("spacing", spacing)
 
     def class_factors(self, batch):
         mask, valid = batch.on_grid(batch.y) > 0.5, batch.on_grid(batch.weight) > 0
-        distance = signed_distance(mask, valid, dtype=batch.y.dtype)
+        distance = signed_distance(mask, valid, batch.y.dtype, self.spacing)
         factor = 1 + batch.in_regions(reversed_distance(distance, self.normalize))
         return factor, factor
 
     def get_config(self):
-        return {**super().get_config(), "normalize": self.normalize}
+        own = {"normalize": self.normalize, "spacing": self.spacing}
+        return {**super().get_config(), **own}

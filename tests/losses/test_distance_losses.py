@@ -421,3 +421,75 @@ def test_a_distance_is_as_good_in_float32_as_the_sum():
     compiled = tf.function(sl.BoundaryLoss())
     assert float(compiled(y, p)) == pytest.approx(want, rel=1e-6)
     assert keras.backend.standardize_dtype(compiled(y, p).dtype) == "float32"
+
+
+# --- The size of pixels --------------------------------------------------------------------------
+
+SIDES = {2: (2.0, 0.7), 3: (3.0, 1.0, 0.6)}
+
+
+def cross_entropy(y, p):
+    return -y * np.log(p) - (1 - y) * np.log(1 - p)
+
+
+def to_the_other_side(mask, sides):
+    """Distances to the other side in the unit of `sides`, by SciPy; outside positive."""
+    outside, inside = (ndimage.distance_transform_edt(m, sampling=sides) for m in (~mask, mask))
+    return outside - inside
+
+
+def boundary_of(y, p, sides):
+    return np.mean(to_the_other_side(y > 0.5, sides) * p)
+
+
+def hausdorff_of(y, p, sides):
+    squares = [to_the_other_side(x > 0.5, sides) ** 2 for x in (y, p)]
+    return np.mean((p - y) ** 2 * sum(squares))
+
+
+def al_arif_of(y, p, sides):
+    rims = [m & ~ndimage.binary_erosion(m) for m in (y > 0.5, p > 0.5)]
+    distance = ndimage.distance_transform_edt(~rims[0], sampling=sides)[rims[1]].mean()
+    return np.mean((1 + distance * ((y > 0.5) != (p > 0.5))) * cross_entropy(y, p))
+
+
+def penalty_of(y, p, sides):
+    signed = to_the_other_side(y > 0.5, sides)
+    nearer = np.where(signed > 0, signed.max() - signed, signed - signed.min())
+    return np.mean((1 + nearer) * cross_entropy(y, p))
+
+
+WITH_SPACING = {
+    sl.BoundaryLoss: boundary_of,
+    sl.HausdorffDistanceLoss: hausdorff_of,
+    sl.AlArifShapeLoss: al_arif_of,
+    sl.DistancePenaltyCrossEntropyLoss: penalty_of,
+}
+
+
+@pytest.mark.parametrize("loss", WITH_SPACING, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("shape", [(7, 9), (4, 6, 5)])
+def test_distances_are_in_the_unit_of_the_spacing(loss, shape, rng):
+    sides = SIDES[len(shape)]
+    y, p = (rng.random((2, *shape)) > 0.7).astype("float64"), rng.uniform(0.01, 0.99, (2, *shape))
+    got = loss(spacing=sides, reduction=None, dtype="float64")
+    want = [WITH_SPACING[loss](a, b, sides) for a, b in zip(y, p)]
+    np.testing.assert_allclose(got(y[..., None], p[..., None]), want, rtol=1e-6)
+    # One number is that of every axis.
+    one, each = (loss(spacing=s, dtype="float64") for s in (0.5, (0.5,) * len(shape)))
+    assert float(one(y[..., None], p[..., None])) == float(each(y[..., None], p[..., None]))
+
+
+@pytest.mark.parametrize("loss", WITH_SPACING, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("spacing", [0, -1, (1, 0), "mm", (1, float("nan"))])
+def test_a_spacing_is_a_positive_number_for_each_axis(loss, spacing):
+    with pytest.raises(ValueError, match="`spacing"):
+        loss(spacing=spacing)
+
+
+@pytest.mark.parametrize("loss", WITH_SPACING, ids=lambda loss: loss.__name__)
+def test_a_spacing_of_other_axes_is_refused(loss):
+    with pytest.raises(
+        ValueError, match=r"each of the 2 axes of space. Received: \(1.0, 1.0, 2.0\)"
+    ):
+        loss(spacing=(1, 1, 2))(one([0, 1]), one([0.5, 0.5]))
