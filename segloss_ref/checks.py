@@ -108,7 +108,7 @@ def check_data_format(value: str | None, default: str) -> str:
 def check_spacing(name: str, spacing: Any) -> float | tuple[float, ...]:
     """A pixel's side, or one for each axis, as a float or a tuple of floats."""
     if isinstance(spacing, (tuple, list, np.ndarray)):
-        return tuple(check_number(f"{name}[{i}]", side, above=0) for i, side in enumerate(spacing))
+        return tuple(check_number(name, side, above=0) for side in spacing)
     return check_number(name, spacing, above=0)
 
 

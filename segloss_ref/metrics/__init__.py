@@ -25,8 +25,10 @@ distances. Specificity, variation of information and calibration need no such ru
 is to them a mask like others. Where pixels are left out, a mask that is not empty may have no
 surface, since it fills what is seen: then two equal masks agree perfectly, and others not at all.
 
-During training, `DiceMetric`, `IoUMetric`, `PrecisionMetric` and `RecallMetric` give the mean over
-images of the same values, on the device: `model.compile(..., metrics=[DiceMetric()])`.
+During training, `DiceMetric`, `IoUMetric`, `PrecisionMetric`, `RecallMetric` and
+`SurfaceDiceMetric` give the mean over images of the same values, on the device, and
+`ExpectedCalibrationErrorMetric` the error over all their pixels:
+`model.compile(..., metrics=[DiceMetric()])`.
 """
 
 from segloss_ref.metrics.calibration import (
@@ -46,7 +48,14 @@ from segloss_ref.metrics.instances import (
     panoptic_quality,
     variation_of_information,
 )
-from segloss_ref.metrics.keras import DiceMetric, IoUMetric, PrecisionMetric, RecallMetric
+from segloss_ref.metrics.keras import (
+    DiceMetric,
+    ExpectedCalibrationErrorMetric,
+    IoUMetric,
+    PrecisionMetric,
+    RecallMetric,
+    SurfaceDiceMetric,
+)
 from segloss_ref.metrics.overlap import dice, iou, precision, recall, specificity
 from segloss_ref.metrics.surfaces import (
     average_surface_distance,
@@ -57,12 +66,14 @@ from segloss_ref.metrics.surfaces import (
 
 __all__ = [
     "DiceMetric",
+    "ExpectedCalibrationErrorMetric",
     "IoUMetric",
     "MergesAndSplits",
     "PanopticQuality",
     "PrecisionMetric",
     "RecallMetric",
     "ReliabilityCurve",
+    "SurfaceDiceMetric",
     "VariationOfInformation",
     "adapted_rand_error",
     "aggregated_jaccard_index",

@@ -9,7 +9,8 @@ from segloss_ref.checks import VOID, check_choice, check_labels
 
 _IN_COMPILE = (
     "In `model.compile` use `segloss_ref.metrics.DiceMetric()`, `IoUMetric()`, "
-    "`PrecisionMetric()` or `RecallMetric()`; call others on what `predict` gives."
+    "`PrecisionMetric()`, `RecallMetric()`, `SurfaceDiceMetric(tolerance)` or "
+    "`ExpectedCalibrationErrorMetric()`; call others on what `predict` gives."
 )
 
 

@@ -17,6 +17,22 @@ PAIRS = [
 ]
 
 
+def surface_dice(tolerance, **settings):
+    """The metric and the function with the same settings."""
+    kinds = metrics.SurfaceDiceMetric, metrics.surface_dice
+    return tuple(functools.partial(kind, tolerance=tolerance, **settings) for kind in kinds)
+
+
+# In 2-D by pixels and in 3-D by area, each once by the other, too, and with a tolerance of 0.
+IMAGES = [
+    *PAIRS,
+    surface_dice(1.0),
+    surface_dice(0.0),
+    surface_dice(1.0, weighting="area", spacing=0.7),
+    surface_dice(1.5, weighting="pixels", spacing=1.3),
+]
+
+
 def value(metric, *batches):
     for batch in batches:
         metric.update_state(*batch)
@@ -40,7 +56,7 @@ def in_batches(size, *arrays):
 # --- The values ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric, function", PAIRS)
+@pytest.mark.parametrize("metric, function", IMAGES)
 @pytest.mark.parametrize("space", [(5, 6), (2, 4, 3)])
 @pytest.mark.parametrize("threshold", [0.5, 0.2, 0.0])
 def test_binary_is_the_mean_of_the_images(metric, function, space, threshold):
@@ -53,7 +69,7 @@ def test_binary_is_the_mean_of_the_images(metric, function, space, threshold):
         assert value(made, *batches) == pytest.approx(each.mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("metric, function", PAIRS)
+@pytest.mark.parametrize("metric, function", IMAGES)
 @pytest.mark.parametrize("include_background", [True, False])
 def test_exclusive_classes_count_where_they_occur(metric, function, include_background):
     truth, logits = scene(classes=4)
@@ -85,7 +101,7 @@ def test_exclusive_classes_by_hand():
     assert value(metrics.DiceMetric(include_background=False), (truth, p)) == pytest.approx(1 / 2)
 
 
-@pytest.mark.parametrize("metric, function", PAIRS)
+@pytest.mark.parametrize("metric, function", IMAGES)
 def test_independent_classes_all_count(metric, function):
     rng = np.random.default_rng(0)
     truth, p = rng.integers(0, 2, (3, 4, 5, 2)), rng.random((3, 4, 5, 2)).astype("float32")
@@ -96,7 +112,7 @@ def test_independent_classes_all_count(metric, function):
 
 def test_empty_masks_follow_the_functions():
     empty, full = np.zeros((1, 2, 2, 1)), np.ones((1, 2, 2, 1))
-    for metric, function in PAIRS:
+    for metric, function in IMAGES:
         for t, p in ((empty, empty), (empty, full), (full, empty), (full, full)):
             assert value(metric(), (t, p)) == function(t[0, ..., 0], p[0, ..., 0])
 
@@ -289,3 +305,132 @@ def test_many_batches_leave_the_mean_exact():
     t = np.concatenate([full] * 1200 + [empty] * 400)
     p = np.ones_like(t)
     assert value(made, *in_batches(801, t, p)) == 0.75
+
+
+# --- Surfaces -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighting", ["pixels", "area"])
+@pytest.mark.parametrize("spacing", [(2.0, 0.7), (3.0, 1.0, 0.6)])
+@pytest.mark.parametrize("tolerance", [0.0, 0.7, 1.3, 4.0, 100.0])
+def test_surface_dice_in_the_unit_of_the_spacing(weighting, spacing, tolerance):
+    metric, function = surface_dice(tolerance, weighting=weighting, spacing=spacing)
+    truth, logits = scene(space=(9, 8, 7)[: len(spacing)])
+    said = {"spatial_dims": len(spacing), "ignore_class": (8, 9)}
+    each = function(truth, logits[..., 0] > 0, **said)
+    made = metric(from_logits=True, ignore_class=(8, 9))
+    assert value(made, *in_batches(3, truth[..., None], logits)) == pytest.approx(each.mean())
+
+
+def test_a_surface_of_pixels_that_weigh_twice_counts_twice():
+    t, p = np.zeros((2, 1, 6, 8, 1))
+    t[:, 1:3, 1:3] = t[:, 4:, 5:] = 1  # one object is found, the other is not
+    p[:, 1:3, 1:3] = 1
+    weight = np.ones((1, 6, 8))
+    weight[:, :, :4] = 2
+    made = metrics.SurfaceDiceMetric(0)
+    assert value(made, (t, p)) == pytest.approx(8 / (8 + 6))
+    made.reset_state()
+    assert value(made, (t, p, weight)) == pytest.approx(16 / (16 + 6))
+
+
+@pytest.mark.parametrize("setting", [{"tolerance": -1}, {"spacing": 0}, {"weighting": "mm"}])
+def test_settings_of_surfaces_are_checked(setting):
+    with pytest.raises(ValueError, match=f"`{next(iter(setting))}"):
+        metrics.SurfaceDiceMetric(**{"tolerance": 1, **setting})
+
+
+# --- Calibration --------------------------------------------------------------------------------
+
+
+def expected_error(truth, p, weights=None, bins=15):
+    """By its definition, over the pixels that count; of several classes by the largest."""
+    right, confidence = truth, p[..., 0]
+    if p.shape[-1] > 1:
+        right, confidence = p.argmax(axis=-1) == truth, p.max(axis=-1)
+    counts = (truth >= 0) & (truth < max(p.shape[-1], 2))
+    weights = np.ones(truth.shape) if weights is None else np.broadcast_to(weights, truth.shape)
+    right, confidence, weights = (x[counts].astype(float) for x in (right, confidence, weights))
+    bin_of = np.ceil(confidence * bins).clip(1, bins)
+    gaps = [(weights * (right - confidence))[bin_of == b].sum() for b in range(1, bins + 1)]
+    return np.abs(gaps).sum() / weights.sum()
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_calibration_error_is_that_of_all_pixels(classes):
+    truth, logits = scene(classes=classes, images=9)
+    z = logits.astype(float)
+    p = 1 / (1 + np.exp(-z)) if classes == 1 else np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    want = expected_error(truth, p)
+    y = truth[..., None]
+    for size in (9, 4, 1):
+        made = metrics.ExpectedCalibrationErrorMetric(from_logits=True, ignore_class=(8, 9))
+        assert value(made, *in_batches(size, y, logits)) == pytest.approx(want, rel=1e-5)
+    left = np.where(truth > 2, -1, truth)
+    found = metrics.expected_calibration_error(left, p if classes > 1 else p[..., 0])
+    assert found == pytest.approx(want)
+    # The mean of the errors of batches would be another number.
+    each = [expected_error(truth[i : i + 4], p[i : i + 4]) for i in (0, 4, 8)]
+    assert np.mean(each) > 1.05 * want
+
+
+def test_weights_in_the_calibration_error():
+    truth, logits = scene(images=6)
+    p = 1 / (1 + np.exp(-logits.astype(float)))
+    rng = np.random.default_rng(2)
+    made = functools.partial(
+        metrics.ExpectedCalibrationErrorMetric, 7, from_logits=True, ignore_class=(8, 9)
+    )
+    images, pixels = rng.random(6), rng.random(truth.shape)
+    images[2], pixels[:, 0, 0] = 0, 0
+    logits[2] = np.nan  # of weight 0
+    for weights, all_of in ((images, images[:, None, None]), (images[:, None, None] * pixels,) * 2):
+        want = expected_error(truth, p, all_of, bins=7)
+        found = value(made(), *in_batches(4, truth[..., None], logits, weights))
+        assert found == pytest.approx(want, rel=1e-5)
+
+
+def test_a_calibration_error_of_nothing_or_of_nan_is_nan():
+    made = metrics.ExpectedCalibrationErrorMetric()
+    assert np.isnan(value(made))
+    assert np.isnan(value(made, (np.full((1, 2, 2, 1), -1), P)))
+    with_nan = P.copy()
+    with_nan[0, 0, 0] = np.nan
+    assert np.isnan(value(made, (np.ones((1, 2, 2, 1)), with_nan)))
+
+
+@pytest.mark.parametrize("bins", [0, 2.0, 1001])
+def test_bins_are_a_whole_number(bins):
+    with pytest.raises(ValueError, match="`bins` must be a whole number"):
+        metrics.ExpectedCalibrationErrorMetric(bins)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_surfaces_and_calibration_in_a_compiled_model(jit):
+    keras.utils.set_random_seed(0)
+    truth, _ = scene(images=5, space=(8, 8))
+    x = np.random.default_rng(1).normal(size=(5, 8, 8, 1)).astype("float32")
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")])
+    settings = {"from_logits": True, "ignore_class": (8, 9)}
+    made = [
+        metrics.SurfaceDiceMetric(1.5, weighting="area", **settings),
+        metrics.ExpectedCalibrationErrorMetric(**settings),
+    ]
+    model.compile("sgd", DiceLoss(**settings), metrics=made, jit_compile=jit)
+    logs = model.evaluate(x, truth[..., None], batch_size=2, verbose=0, return_dict=True)
+    logits = model.predict(x, verbose=0).astype(float)
+    said = {"spatial_dims": 2, "ignore_class": (8, 9)}
+    each = metrics.surface_dice(truth, logits[..., 0] > 0, 1.5, weighting="area", **said)
+    assert logs["surface_dice"] == pytest.approx(each.mean(), rel=1e-5)
+    want = expected_error(truth, 1 / (1 + np.exp(-logits)))
+    assert logs["expected_calibration_error"] == pytest.approx(want, rel=1e-5)
+
+
+def test_new_metrics_are_saved_with_their_settings():
+    for made in (
+        metrics.SurfaceDiceMetric(2.0, (1, 2), weighting="area", threshold=0.25, ignore_class=3),
+        metrics.ExpectedCalibrationErrorMetric(7, multilabel=True, name="mine"),
+    ):
+        back = keras.metrics.deserialize(keras.metrics.serialize(made))
+        assert type(back) is type(made) and back.get_config() == made.get_config()
+        assert set(made._settings) | {"name", "dtype"} == set(made.get_config())

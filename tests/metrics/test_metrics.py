@@ -1,5 +1,6 @@
 import ast
 import doctest
+import functools
 import math
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SURFACE = [
     lambda t, p, **settings: metrics.surface_dice(t, p, tolerance=1.0, **settings),
     metrics.boundary_iou,
 ]
+BY_AREA = [functools.partial(metric, weighting="area") for metric in SURFACE[:3]]
 INSTANCE = [
     metrics.average_precision,
     metrics.merges_and_splits,
@@ -56,7 +58,13 @@ quick = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def test_docstring_examples():
-    modules = metrics.overlap, metrics.surfaces, metrics.instances, metrics.calibration
+    modules = (
+        metrics.overlap,
+        metrics.surfaces,
+        metrics.facets,
+        metrics.instances,
+        metrics.calibration,
+    )
     failed, tried = np.sum([doctest.testmod(module) for module in modules], axis=0)
     assert failed == 0 and tried >= 16
 
@@ -206,7 +214,7 @@ def test_hausdorff_percentile_forgives_a_stray_pixel_and_its_direction_matters()
 
 
 def test_surface_metrics_use_spacing_along_the_right_axis():
-    said = {"spatial_dims": 3}
+    said = {"spatial_dims": 3, "weighting": "pixels"}
     # One voxel each, 1 apart in z, 2 in y and 3 in x: with sides 5, 1 and 0.5
     # sqrt(5² + 2² + 1.5²) = sqrt(31.25).
     t, p = np.zeros((2, 3, 4, 5), bool)
@@ -259,12 +267,12 @@ def test_boundary_iou_default_width():
     assert metrics.iou(t, p) == 97 / 103
 
 
-@pytest.mark.parametrize("metric", SURFACE)
+@pytest.mark.parametrize("metric", SURFACE + BY_AREA)
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5), (1, 1)])
 def test_surface_metrics_of_empty_masks(metric, shape):
     said = {"spatial_dims": len(shape)}
     empty, full = np.zeros(shape, bool), np.ones(shape, bool)
-    is_distance = metric in SURFACE[:2]
+    is_distance = metric in SURFACE[:2] + BY_AREA[:2]
     best, worst = (0.0, math.inf) if is_distance else (1.0, 0.0)
     assert metric(empty, empty, **said) == best
     assert metric(full, full, **said) == best
@@ -276,7 +284,7 @@ def test_surface_metrics_of_empty_masks(metric, shape):
 @given(mask_pairs(), st.sampled_from([(2.0, 1.0, 0.5), (0.3, 1.7, 1.0)]))
 def test_surface_metrics_against_brute_force(pair, sides):
     t, p = pair
-    said = {"spatial_dims": t.ndim}
+    said = {"spatial_dims": t.ndim, "weighting": "pixels"}
     t.flat[0] = p.flat[-1] = True  # empty masks have a test of their own
     sides = np.array(sides[: t.ndim])
     a, b = surface_points(t, sides), surface_points(p, sides)
@@ -324,13 +332,13 @@ def test_boundary_iou_against_brute_force(pair):
 def test_surface_metric_properties(pair):
     t, p = pair
     said = {"spatial_dims": t.ndim}
-    for metric in SURFACE:
+    for metric in SURFACE + BY_AREA:
         value = metric(t, p, **said)
         assert value == pytest.approx(metric(p, t, **said))
         assert value == pytest.approx(metric(np.flip(t), np.flip(p), **said))
         assert value == pytest.approx(metric(t.T, p.T, **said))
-        assert metric(t, t, **said) == (0 if metric in SURFACE[:2] else 1)
-    for metric in SURFACE[:2]:  # twice the pixel, twice the distance
+        assert metric(t, t, **said) == (0 if metric in SURFACE[:2] + BY_AREA[:2] else 1)
+    for metric in SURFACE[:2] + BY_AREA[:2]:  # twice the pixel, twice the distance
         assert metric(t, p, spacing=2.0, **said) == pytest.approx(2 * metric(t, p, **said))
     hd50, hd95, hd100 = (metrics.hausdorff_distance(t, p, q, **said) for q in (50, 95, 100))
     assert 0 <= hd50 <= hd95 <= hd100
@@ -831,6 +839,9 @@ def test_surface_metrics_refuse_settings():
     for percentile in (0, -5, 101, np.nan, "95", None):
         with pytest.raises(ValueError, match=r"`percentile` must be .* at most 100\. Received"):
             metrics.hausdorff_distance(SQUARE, SQUARE, percentile)
+    for metric in SURFACE[:3]:
+        with pytest.raises(ValueError, match=r"`weighting` must be one of .*'area'.*'volume'"):
+            metric(SQUARE, SQUARE, weighting="volume")
     for tolerance in (-1, np.nan, np.inf, None):
         with pytest.raises(ValueError, match=r"`tolerance` must be .*Received"):
             metrics.surface_dice(SQUARE, SQUARE, tolerance)
