@@ -46,12 +46,16 @@ class TrueClassLoss(PixelLoss):
             return None
         return for_each_class("class_weights", self.class_weights, batch.y)
 
+    def labels(self, y):
+        """The labels that the terms are made of: y itself, or smoothed."""
+        return y
+
     def pixel_values(self, batch):
         positive, negative = self.class_factors(batch)
         weights = self.factors_of_classes(batch)
         if weights is not None:
             positive, negative = positive * weights, negative * weights
-        y, exclusive = batch.y, batch.prediction.softmax
+        y, exclusive = self.labels(batch.y), batch.prediction.softmax
         a, b = _times(positive, y), None if exclusive else _times(negative, 1 - y)
         values = self.charged(batch.prediction, a, b)
         return ops.sum(values, axis=-1, keepdims=True) if exclusive else mean(values, keepdims=True)
@@ -88,16 +92,18 @@ def background_share(y, weight):
 class BinaryCrossEntropyLoss(TrueClassLoss):
     """Binary cross-entropy: minus the log-likelihood of Bernoulli pixels.
 
-    Formula: `-y log p - (1 - y) log(1 - p)`, mean over pixels and, with `multilabel=True`, over
-    classes.
+    Formula: `-y' log p - (1 - y') log(1 - p)` with `y' = (1 - a) y + a / 2`, mean over pixels and,
+    with `multilabel=True`, over classes.
 
     Args:
+        label_smoothing: a, between 0 and 1; 0 leaves the labels as they are.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
 
     Shapes: as for every loss; several classes need `multilabel=True`.
     Returns: one value per image, at least 0.
     Raises:
-        ValueError: for several exclusive classes: that is categorical cross-entropy.
+        ValueError: for several exclusive classes: that is categorical cross-entropy; if
+            `label_smoothing` lies outside [0, 1].
     Example:
         >>> loss = BinaryCrossEntropyLoss(from_logits=True)
         >>> float(loss(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1))))  # log 2
@@ -110,8 +116,22 @@ class BinaryCrossEntropyLoss(TrueClassLoss):
 
     takes = ("binary", "independent")
 
-    def __init__(self, *, name="binary_cross_entropy", **kwargs):
+    def __init__(self, *, label_smoothing=0.0, name="binary_cross_entropy", **kwargs):
         super().__init__(name=name, **kwargs)
+        self.label_smoothing = check_number(
+            "label_smoothing", label_smoothing, at_least=0, at_most=1
+        )
+
+    def labels(self, y):
+        return smoothed(y, self.label_smoothing, 2)
+
+    def get_config(self):
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+def smoothed(y, a, classes):
+    """Labels moved by a towards the same share of so many classes."""
+    return y if a == 0 else (1 - a) * y + a / classes
 
 
 @catalogued(
@@ -126,14 +146,16 @@ class WeightedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
     Formula: `-β y log p - (1 - y) log(1 - p)`, mean over pixels.
 
     Args:
-        beta: β > 0. Above 1 a missed pixel costs more than a false one (fewer false negatives);
-            below 1 it is the other way round. 1 is plain cross-entropy.
+        beta: β > 0, or one such number for each of several independent classes. Above 1 a missed
+            pixel costs more than a false one (fewer false negatives); below 1 it is the other way
+            round. 1 is plain cross-entropy.
+        label_smoothing: see `BinaryCrossEntropyLoss`.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
 
     Shapes: as for every loss; several classes need `multilabel=True`.
     Returns: one value per image, at least 0.
     Raises:
-        ValueError: if `beta` is not a number greater than 0.
+        ValueError: if `beta` is not a number greater than 0, or does not fit the classes.
     Example:
         >>> loss = WeightedBinaryCrossEntropyLoss(beta=3.0, from_logits=True)
         >>> float(loss(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1))))  # 3 log 2
@@ -145,9 +167,13 @@ class WeightedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
 
     def __init__(self, beta=1.0, *, name="weighted_binary_cross_entropy", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.beta = check_number("beta", beta, above=0)
+        several = isinstance(beta, (tuple, list))
+        numbers = tuple(check_number("beta", b, above=0) for b in (beta if several else [beta]))
+        self.beta = numbers if several else numbers[0]
 
     def class_factors(self, batch):
+        if isinstance(self.beta, tuple):
+            return for_each_class("beta", self.beta, batch.y), 1.0
         return self.beta, 1.0
 
     def get_config(self):
@@ -170,6 +196,7 @@ class BalancedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
             each image (in the batch with `per="batch"`), so that both classes weigh the same in
             total. An image without foreground then has β = 1 and loss 0: nothing is learnt from
             it, false positives included.
+        label_smoothing: see `BinaryCrossEntropyLoss`. β is that of the labels as they are.
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
 
     Shapes: as for every loss; several classes need `multilabel=True`.
@@ -246,9 +273,8 @@ class CategoricalCrossEntropyLoss(TrueClassLoss):
             "label_smoothing", label_smoothing, at_least=0, at_most=1
         )
 
-    def pixel_values(self, batch):
-        a = self.label_smoothing
-        return super().pixel_values(batch._replace(y=(1 - a) * batch.y + a / batch.y.shape[-1]))
+    def labels(self, y):
+        return smoothed(y, self.label_smoothing, y.shape[-1])
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}

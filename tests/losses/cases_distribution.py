@@ -16,6 +16,10 @@ def binary_cross_entropy(y, p, w):
     return np.mean(w * (-y * np.log(p) - (1 - y) * np.log(1 - p)))
 
 
+def smoothed_binary_cross_entropy(y, p, w, a):
+    return binary_cross_entropy((1 - a) * y + a / 2, p, w)
+
+
 def weighted_binary_cross_entropy(y, p, w, beta):
     return np.mean(w * (-beta * y * np.log(p) - (1 - y) * np.log(1 - p)))
 
@@ -141,6 +145,12 @@ def distance_penalty_exclusive(y, p, w, normalize=False):
 
 CASES = {
     "bce": Case(sl.BinaryCrossEntropyLoss, binary_cross_entropy),
+    "bce-smoothing": Case(
+        sl.BinaryCrossEntropyLoss,
+        partial(smoothed_binary_cross_entropy, a=0.2),
+        {"label_smoothing": 0.2},
+        least=None,
+    ),
     "wbce-3": Case(
         sl.WeightedBinaryCrossEntropyLoss,
         partial(weighted_binary_cross_entropy, beta=3.0),

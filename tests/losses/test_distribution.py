@@ -457,3 +457,30 @@ def test_bad_settings(make, message):
 def test_settings_that_do_not_fit_the_classes(loss):
     with pytest.raises(ValueError, match=r"one number per class\. Received: 2 numbers for 3"):
         loss(np.zeros((1, 2, 2), int), np.full((1, 2, 2, 3), 1 / 3))
+
+
+def test_a_weight_for_each_independent_class():
+    """As `pos_weight` of PyTorch, which is one number for each class."""
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, (2, 4, 5, 3)), rng.uniform(0.01, 0.99, (2, 4, 5, 3))
+    options = {"multilabel": True, "dtype": "float64"}
+    beta = np.array([0.5, 1.0, 7.0])
+    want = np.mean(-beta * y * np.log(p) - (1 - y) * np.log(1 - p))
+    loss = sl.WeightedBinaryCrossEntropyLoss(tuple(beta), **options)
+    assert float(loss(y, p)) == pytest.approx(want, rel=1e-12)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert tuple(again.beta) == (0.5, 1.0, 7.0)
+    with pytest.raises(ValueError, match=r"`beta` must have one number per class. Received: 2"):
+        sl.WeightedBinaryCrossEntropyLoss([1, 2], **options)(y, p)
+    with pytest.raises(ValueError, match="`beta` must be a finite number and greater than 0"):
+        sl.WeightedBinaryCrossEntropyLoss([1, 0])
+
+
+def test_smoothed_labels_leave_the_balance_as_it_is():
+    """β is the share of background among the labels, not among what they are moved to."""
+    y = np.array([1.0, 0, 0, 0]).reshape(1, 2, 2, 1)
+    p = np.full(y.shape, 0.5)
+    loss = sl.BalancedBinaryCrossEntropyLoss(label_smoothing=0.4, dtype="float64")
+    soft = 0.6 * y + 0.2
+    want = np.log(2) * np.mean(0.75 * soft + 0.25 * (1 - soft))
+    assert float(loss(y, p)) == pytest.approx(want)
