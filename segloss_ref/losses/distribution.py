@@ -54,19 +54,40 @@ class TrueClassLoss(PixelLoss):
         positive, negative = self.class_factors(batch)
         weights = self.factors_of_classes(batch)
         if weights is not None:
+            same = positive is negative
             positive, negative = positive * weights, negative * weights
-        y, exclusive = self.labels(batch.y), batch.prediction.softmax
-        a, b = _times(positive, y), None if exclusive else _times(negative, 1 - y)
-        values = self.charged(batch.prediction, a, b)
-        return ops.sum(values, axis=-1, keepdims=True) if exclusive else mean(values, keepdims=True)
+            negative = positive if same else negative
+        y = self.labels(batch.y)
+        if batch.prediction.softmax:
+            return self._of_exclusive(batch, y, _times(positive, y))
+        if positive is negative and self._is_cross_entropy:
+            values = batch.prediction.binary_cross_entropy(y)
+            return mean(_times(positive, values), keepdims=True)
+        a, b = _times(positive, y), _times(negative, 1 - y)
+        return mean(self._charged(batch.prediction, a, b), keepdims=True)
 
-    def charged(self, prediction, a, b):
-        """`a c(p) + b c(1 - p)`, element by element; b is `None` for exclusive classes."""
-        if type(self).cost is TrueClassLoss.cost:
+    def _of_exclusive(self, batch, y, a):
+        """`Σ_c a_c c(p_c)` of each pixel, a_c the label y_c times its factor."""
+        prediction = batch.prediction
+        if self._is_cross_entropy:
+            return prediction.cross_entropy(a)
+        if batch.one_hot and y is batch.y and prediction.from_logits:
+            # Only one class is charged: its cost is taken once, not once for each class.
+            true, a = prediction.of_true_class(y), ops.sum(a, axis=-1, keepdims=True)
+            return a * self.cost(true.log_p, true.log_not_p)
+        cost = self.cost(prediction.log_p, prediction.log_not_p)
+        return ops.sum(a * cost, axis=-1, keepdims=True)
+
+    def _charged(self, prediction, a, b):
+        """`a c(p) + b c(1 - p)`, element by element."""
+        if self._is_cross_entropy:
             return prediction.cross_entropy(a, b)
         log_p, log_not_p = prediction.log_p, prediction.log_not_p
-        values = a * self.cost(log_p, log_not_p)
-        return values if b is None else values + b * self.cost(log_not_p, log_p)
+        return a * self.cost(log_p, log_not_p) + b * self.cost(log_not_p, log_p)
+
+    @property
+    def _is_cross_entropy(self):
+        return type(self).cost is TrueClassLoss.cost
 
     def get_config(self):
         return {**super().get_config(), "class_weights": self.class_weights}

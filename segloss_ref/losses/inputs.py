@@ -29,7 +29,8 @@ class Batch(NamedTuple):
     1)`. A region is what sums run over: an image, or the whole batch. `inside` is 0 at pixels that
     are out of the picture, and NaN where a graph holds what is not allowed; `mass` is `inside`
     times the pixel weights. Either is `None` where it is 1 everywhere, so that sums need not
-    multiply. `image_weight` is `(regions,)`; `grid` is `(images, *spatial)`.
+    multiply. `image_weight` is `(regions,)`; `grid` is `(images, *spatial)`. `one_hot` says that y
+    is, as one from a class map.
     """
 
     y: object
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     inside: object
     image_weight: object
     grid: tuple
+    one_hot: bool = False
 
     @property
     def weight(self):
@@ -115,15 +117,36 @@ class Prediction:
         positive = ops.cast(z >= 0, z.dtype)
         return positive, ops.log1p(ops.exp((1 - 2 * positive) * z))
 
-    def cross_entropy(self, a, b):
-        """`-a log p - b log(1 - p)`, a and b data; without b where classes are exclusive."""
-        if b is None:
-            return -a * self.log_p
-        if not self.from_logits or self.softmax:
+    def cross_entropy(self, a, b=None):
+        """`-a log p - b log(1 - p)`, a and b data; without b the sum of `-a log p` over classes."""
+        if b is not None:
             return -a * self.log_p - b * self.log_not_p
+        if not self.from_logits or keras.backend.backend() == "torch":  # which is fast as it is
+            return -ops.sum(a * self.log_p, axis=-1, keepdims=True)
+        z = self.values
+        z = z - ops.stop_gradient(ops.max(z, axis=-1, keepdims=True))
+        mass = ops.log(ops.sum(ops.exp(z), axis=-1, keepdims=True))
+        return ops.sum(a, axis=-1, keepdims=True) * mass - ops.sum(a * z, axis=-1, keepdims=True)
+
+    def binary_cross_entropy(self, y):
+        """`-y log p - (1 - y) log(1 - p)`."""
+        if not self.from_logits or self.softmax:
+            return self.cross_entropy(y, 1 - y)
+        if keras.backend.backend() == "torch":  # one operation instead of ten
+            return ops.binary_crossentropy(y, self.values, from_logits=True)
         positive, rest = self._softplus
-        both = a + b
-        return (positive * both - a) * self.values + both * rest
+        return (positive - y) * self.values + rest
+
+    def of_true_class(self, y):
+        """The true class against all others: of one-hot y, `(regions, pixels, 1)`.
+
+        Its logit is that of the class less the logarithm of the sum of the others' exponentials.
+        """
+        others = self.values - 1e30 * y  # the true one adds exp(-1e30) = 0 to the sum
+        largest = ops.stop_gradient(ops.max(others, axis=-1, keepdims=True))
+        rest = ops.log(ops.sum(ops.exp(others - largest), axis=-1, keepdims=True))
+        own = ops.sum(y * self.values, axis=-1, keepdims=True)
+        return Prediction(own - largest - rest, True, False)
 
 
 def _over_classes(function, x):
@@ -206,16 +229,31 @@ def assemble(y, inside, y_pred, weight, loss) -> Batch:
 
     # A pixel of weight 0 is out whatever it holds: 0 * NaN would still be NaN.
     keep = None if mass is None else mass != 0
-    if len(y.shape) < len(shape):
+    is_map = len(y.shape) < len(shape)
+    if is_map:
         y = one_hot(rows(y, "int32")[..., 0], shape[-1], dtype)
     else:
-        y = rows(y) if keep is None else ops.where(keep, rows(y), 0)
+        y = rows(y)
     if not loss.from_logits:
         mass = _mass_of_probabilities(values, kind, keep, mass)
     if keep is not None:
-        values = ops.where(keep, values, 0)
+        y, values = _emptied(keep, y, values)
     prediction = Prediction(values, loss.from_logits, kind == "exclusive")
-    return Batch(y, prediction, mass, inside, image_weight, tuple(shape[:-1]))
+    return Batch(y, prediction, mass, inside, image_weight, tuple(shape[:-1]), is_map)
+
+
+def _emptied(keep, *arrays):
+    """Arrays with 0 where they are not kept."""
+
+    def emptied():
+        return tuple(ops.where(keep, x, 0) for x in arrays)
+
+    # In most batches nothing is out, and of several classes values as they came take half the time
+    # in a compiled graph. (Of one class the question costs more than its answer saves.)
+    asks = arrays[0].shape[-1] > 1 and keras.backend.backend() != "torch"
+    if not asks or visible(keep[:0]) is not None:
+        return emptied()
+    return ops.cond(ops.all(keep), lambda: arrays, emptied)
 
 
 def classes_last(y_true, y_pred, sample_weight, data_format):
