@@ -77,7 +77,10 @@ backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with 
 wheel: $(READY)  ## build the wheel; run README's Python with it alone on three backends
 	$(BIN)/python tools/check_wheel.py
 
-bench: $(READY)  ## measure what a weight map costs in time and memory, about 4 minutes
+bench: $(READY) .cache/parity/ready .cache/jax/ready  ## measure speed beside other libraries, about 15 minutes
+	$(BIN)/python benchmarks/bench_losses.py --store
+	PYTHONPATH=. .cache/parity/bin/python benchmarks/bench_losses.py --backend torch --store
+	PYTHONPATH=. .cache/jax/bin/python benchmarks/bench_losses.py --backend jax --store
 	$(BIN)/pytest --benchmark-columns=min,median,rounds --benchmark-group-by=func \
 		benchmarks/bench_weight_maps.py
 

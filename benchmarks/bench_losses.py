@@ -8,23 +8,36 @@ On float32 logits, with masks or integer class maps. Ours, the peer and the floo
 process. A ratio is that of the medians, its spread the quartiles of the ratios of single rounds.
 The floor is a product and a sum with its gradient: less cannot be done. The time of the first call,
 in seconds, is what compiling takes. `--only dice --mode xla --case masks` measures less, `--all`
-losses without a peer as well, `--out FILE` stores a tidy table.
+losses without a peer as well. `--store` puts the rows of the backend into `data/results/speed.csv`
+and says beside it what they were measured with; `make bench` does all three, with nothing else
+running.
 """
 
 import argparse
 import csv
+import importlib
+import json
 import os
+import platform
 import statistics
+import subprocess
 import time
 from functools import partial
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_TORCH_DEVICE", "cpu")
 
+TABLE = Path(__file__).resolve().parent.parent / "data" / "results" / "speed.csv"
+LIBRARIES = {
+    "tensorflow": ("keras", "tensorflow", "numpy"),
+    "torch": ("keras", "torch", "monai", "segmentation_models_pytorch", "numpy"),
+    "jax": ("keras", "jax", "numpy"),
+}
 CASES = {"masks": (8, 512, 512, 1), "volumes": (2, 64, 64, 64, 4)}
 MODES = {
     "tensorflow": ("graph", "xla"),
-    "torch": ("eager", "eager, classes first", "compiled"),
+    "torch": ("eager", "eager, classes first"),  # or "compiled", which takes minutes
     "jax": ("jit",),
 }
 COLUMNS = "backend mode case loss peer ratio low high ours_ms peer_ms floors first_s".split()
@@ -168,8 +181,8 @@ def runs(backend, mode, case, only, everything):
 
     y, z = draw(CASES[case])
     classes = z.shape[-1]
-    peers = torch_peers(classes) if backend == "torch" else {}
-    peers = keras_peers(classes) if backend == "tensorflow" else peers
+    peers = torch_peers(classes) if backend == "torch" else keras_peers(classes)
+    common, peers = set(peers), {} if backend == "jax" else peers  # JAX has only the floor
     first = (np.moveaxis(y, -1, 1) if y.ndim == z.ndim else y), np.moveaxis(z, -1, 1).copy()
     entries = [entry.loss for entry in segloss_ref.catalogue()]
     for cls in sorted(entries, key=lambda cls: cls.__name__):
@@ -177,7 +190,7 @@ def runs(backend, mode, case, only, everything):
         loss = cls()
         kind = "binary" if classes == 1 else "exclusive"
         fits = kind in loss.takes and z.ndim - 2 in loss.dimensions and loss.truth == "mask"
-        if not fits or not (everything or name in peers) or (only and only not in name.lower()):
+        if not fits or not (everything or name in common) or (only and only not in name.lower()):
             continue
         try:
             loss = cls(from_logits=True)
@@ -235,6 +248,44 @@ def row_of(times, first):
     }
 
 
+def store(backend, rows):
+    """Replaces the rows of one backend in the table, and its entry in the file beside it."""
+    others, made = [], {}
+    if TABLE.exists():
+        with TABLE.open(newline="") as file:
+            others = [row for row in csv.DictReader(file) if row["backend"] != backend]
+        made = {
+            each["backend"]: each for each in json.loads(TABLE.with_suffix(".json").read_text())
+        }
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    made[backend] = {
+        "run": "speed",
+        "backend": backend,
+        "settings": {"cases": CASES, "modes": MODES[backend]},
+        "versions": {n: importlib.import_module(n).__version__ for n in LIBRARIES[backend]},
+        "python": platform.python_version(),
+        "device": f"{os.cpu_count()} cores of {processor()}",
+        "commit": subprocess.run(
+            git, capture_output=True, text=True, cwd=TABLE.parent
+        ).stdout.strip(),
+    }
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(others + rows, key=lambda row: list(MODES).index(row["backend"])))
+    text = json.dumps([made[name] for name in MODES if name in made], indent=1)
+    TABLE.with_suffix(".json").write_text(text + "\n")
+
+
+def processor():
+    """The name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=MODES, default="tensorflow")
@@ -243,7 +294,7 @@ def main():
     parser.add_argument("--only", default="", help="a part of the names of losses")
     parser.add_argument("--all", action="store_true", help="losses without a peer, too")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", help="a CSV file to write")
+    parser.add_argument("--store", action="store_true", help=f"store the rows in {TABLE.name}")
     args = parser.parse_args()
     os.environ["KERAS_BACKEND"] = args.backend
     rows = []
@@ -256,11 +307,8 @@ def main():
                 row |= {"loss": name, "peer": peer, **row_of(*measure(steps, args.rounds))}
                 rows.append(row)
                 print("\t".join(row[c] for c in COLUMNS[1:]), flush=True)
-    if args.out:
-        with open(args.out, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+    if args.store:
+        store(args.backend, rows)
 
 
 if __name__ == "__main__":

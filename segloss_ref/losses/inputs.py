@@ -46,11 +46,6 @@ class Batch(NamedTuple):
         """`mass` as a tensor in any case."""
         return ops.ones_like(self.y[..., :1]) if self.mass is None else self.mass
 
-    @property
-    def total_weight(self):
-        """The sum of the weights of each region, `(regions, 1)`."""
-        return ops.sum(self.weight, axis=1)
-
     def on_grid(self, x):
         """`(regions, pixels, channels)` as `(images, *spatial, channels)`, where pixels have a
         place: for losses that look at neighbours and distances."""
