@@ -17,7 +17,7 @@ from segloss_ref.checks import (
     check_whole,
     sides_of,
 )
-from segloss_ref.distance import rim
+from segloss_ref.distance import erode
 from segloss_ref.losses.inputs import as_batch
 from segloss_ref.metrics import overlap, surfaces
 from segloss_ref.metrics.facets import facet_sizes, neighbours
@@ -309,8 +309,10 @@ class SurfaceDiceMetric(ImageMetric):
 
     def _class_values(self, batch, predicted):
         axes = range(1, len(batch.grid))
-        sides = np.array(sides_of(self.spacing, len(axes)))
-        tolerance, sides = self.tolerance / sides.max(), tuple(sides / sides.max())
+        sides = sides_of(self.spacing, len(axes))
+        # In units of the longest side, whose square no float32 loses.
+        tolerance = self.tolerance / max(sides)
+        sides = tuple(side / max(sides) for side in sides)
         weight = batch.on_grid(batch.weight)
         true, pred = (batch.on_grid(x) == 1 for x in (batch.y, predicted))
         masks = ops.concatenate([true, pred], axis=-1) & (weight != 0)
@@ -329,7 +331,9 @@ class SurfaceDiceMetric(ImageMetric):
         """What each surface element weighs, `(batch, *spatial, masks)`."""
         unseen = weight == 0
         if surfaces.weighting_of(self.weighting, len(sides)) == "pixels":
-            return weight * ops.cast(masks & rim(masks | unseen), "float32")
+            # In numbers: the CPU code that PyTorch 2 compiles for padded booleans is not valid C++.
+            inner = erode(ops.cast(masks | unseen, "float32"), outside=0)
+            return weight * ops.cast(masks & (inner == 0), "float32")
         axes = range(1, len(sides) + 1)
         pads = [(int(axis in axes),) * 2 for axis in range(len(masks.shape))]
 
@@ -360,7 +364,8 @@ def _is_near(surface, sides, tolerance):
             return ops.minimum(best, ops.minimum(before, after) + cost)
 
         reach = min(int(tolerance / side * (1 + _ROUNDING)), 2**30)
-        steps = ops.minimum(reach, size - 1)
+        farthest = size - 1  # unknown to some graphs before they run
+        steps = min(reach, farthest) if isinstance(size, int) else ops.minimum(reach, farthest)
         squared = ops.fori_loop(1, steps + 1, nearer, squared)
     return squared <= tolerance**2 * (1 + _ROUNDING)
 
