@@ -77,7 +77,7 @@ backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with 
 wheel: $(READY)  ## build the wheel; run README's Python with it alone on three backends
 	$(BIN)/python tools/check_wheel.py
 
-bench: $(READY) .cache/parity/ready .cache/jax/ready  ## measure speed beside other libraries, about 15 minutes
+bench: $(READY) .cache/parity/ready .cache/jax/ready  ## measure speed beside other libraries, a few minutes
 	$(BIN)/python benchmarks/bench_losses.py --store
 	PYTHONPATH=. .cache/parity/bin/python benchmarks/bench_losses.py --backend torch --store
 	PYTHONPATH=. .cache/jax/bin/python benchmarks/bench_losses.py --backend jax --store
