@@ -101,7 +101,7 @@ def keras_peers(classes):
 
 
 def torch_peers(classes):
-    """The faster of PyTorch, MONAI and SMP; prediction first, classes second."""
+    """One of PyTorch, MONAI or SMP for each; prediction first, classes second."""
     import monai.losses as monai
     import segmentation_models_pytorch.losses as smp
     import torch.nn.functional as F
