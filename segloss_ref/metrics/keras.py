@@ -350,23 +350,28 @@ class SurfaceDiceMetric(ImageMetric):
 
 def _is_near(surface, sides, tolerance):
     """Where an element of a surface is no farther than the tolerance."""
-    # Squared distances of the axes add up, so they are minimised along one after the other.
+    # Squared distances of the axes add up, so they are minimised along one after the other. The
+    # axis that is looked along comes first: there, a window of a tensor need not be copied.
     squared = ops.where(surface, 0.0, math.inf)
     for axis, side in enumerate(sides, start=1):
-        size = ops.shape(squared)[axis]
-        shape = [-1 if i == axis else 1 for i in range(len(squared.shape))]
-        place = ops.reshape(ops.arange(size), shape)
+        along = ops.moveaxis(squared, axis, 0)
+        shape = ops.shape(along)
+        reach = min(int(tolerance / side * (1 + _ROUNDING)), 2**30)
+        # The size is unknown to some graphs before they run.
+        least = min if isinstance(shape[0], int) else ops.minimum
+        reach = least(reach, shape[0] - 1)
+        margin = [(reach, reach), *[(0, 0)] * (len(shape) - 1)]
+        framed = ops.pad(along, margin, constant_values=math.inf)
 
-        def nearer(step, best, start=squared, side=side, size=size, place=place, axis=axis):
-            before = ops.where(place >= step, ops.roll(start, step, axis=axis), math.inf)
-            after = ops.where(place < size - step, ops.roll(start, -step, axis=axis), math.inf)
+        def nearer(step, best, framed=framed, reach=reach, shape=shape, side=side):
+            before, after = (
+                ops.slice(framed, (start, *[0] * (len(shape) - 1)), shape)
+                for start in (reach - step, reach + step)
+            )
             cost = ops.square(ops.cast(step, "float32") * side)
             return ops.minimum(best, ops.minimum(before, after) + cost)
 
-        reach = min(int(tolerance / side * (1 + _ROUNDING)), 2**30)
-        farthest = size - 1  # unknown to some graphs before they run
-        steps = min(reach, farthest) if isinstance(size, int) else ops.minimum(reach, farthest)
-        squared = ops.fori_loop(1, steps + 1, nearer, squared)
+        squared = ops.moveaxis(ops.fori_loop(1, reach + 1, nearer, along), 0, axis)
     return squared <= tolerance**2 * (1 + _ROUNDING)
 
 
