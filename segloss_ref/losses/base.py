@@ -389,22 +389,17 @@ class CompoundLoss(SegmentationLoss):
         self.losses, self.weights, self.truth = tuple(parts), tuple(factors), parts[0].truth
 
     def terms(self, y_true, y_pred, sample_weight=None):
-        batches = {}
-
-        def terms(loss):
-            if type(loss).terms is not SegmentationLoss.terms:
-                return loss.terms(y_true, y_pred, sample_weight)
-            # Parts that read a batch in the same way share it, and what it has computed.
-            way = (type(loss).batch_of, loss.per, loss.ignore_class, loss.takes, loss.dimensions)
-            if way not in batches:
-                batches[way] = loss.batch_of(y_true, y_pred, sample_weight)
-            return loss.terms_of(batches[way])
-
-        return [
-            (_current(weight) * factor, *value)
-            for weight, loss in zip(self.weights, self.losses)
-            for factor, *value in terms(loss)
-        ]
+        batches, found = {}, []
+        for weight, loss in zip(self.weights, self.losses):
+            way = _way_of_reading(loss)
+            if way is None:
+                terms = loss.terms(y_true, y_pred, sample_weight)
+            else:
+                if way not in batches:
+                    batches[way] = loss.batch_of(y_true, y_pred, sample_weight)
+                terms = loss.terms_of(batches[way])
+            found += [(_current(weight) * factor, *value) for factor, *value in terms]
+        return found
 
     def get_config(self):
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.losses]
@@ -421,6 +416,18 @@ def _default_parts():
     """By name: what stands here knows no single loss."""
     registered = keras.saving.get_registered_object
     return [registered(f"segloss_ref>{name}")() for name in ("DiceLoss", "CrossEntropy")]
+
+
+def _way_of_reading(loss):
+    """What a batch depends on for this part of a sum; `None` where it is the part's own.
+
+    Parts that read a batch in the same way share it, and what it has computed. A loss that has a
+    way of its own, as one that makes a weight map, may depend on any of its settings.
+    """
+    own = type(loss)
+    plain = (own.terms, own.batch_of) == (SegmentationLoss.terms, SegmentationLoss.batch_of)
+    # The rest, such as `from_logits`, all parts have in common.
+    return (loss.per, loss.ignore_class, loss.takes, loss.dimensions) if plain else None
 
 
 def _check_factor(weight):

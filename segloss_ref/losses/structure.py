@@ -229,7 +229,7 @@ class StructuralSimilarityLoss(WindowLoss):
         return {**super().get_config(), "beta": self.beta}
 
 
-def mean_over_pixels(batch, x, weight):
+def mean_over_grid(batch, x, weight):
     """The weighted mean of a map on the grid over each region, `(regions, classes)`."""
     x, weight = batch.in_regions(x), batch.in_regions(weight)
     return ratio(ops.sum(weight * x, axis=1), ops.sum(weight, axis=1))
@@ -275,7 +275,7 @@ class SSIMLoss(WindowLoss):
     def class_values(self, batch):
         y, p, weight = (batch.on_grid(x) for x in (batch.y, batch.prediction.p, batch.weight))
         luminance, error = ssim_errors(y, p, weight > 0, self.window, self.sigma)
-        return mean_over_pixels(batch, either(luminance, error), weight)
+        return mean_over_grid(batch, either(luminance, error), weight)
 
 
 def either(a, b):
@@ -331,7 +331,7 @@ class MultiScaleSSIMLoss(WindowLoss):
             luminance, error = ssim_errors(y, p, weight > 0, self.window, self.sigma)
             if j == len(_SCALES) - 1:
                 error = either(luminance, error)
-            error = mean_over_pixels(batch, error, weight)
+            error = mean_over_grid(batch, error, weight)
             most = ops.convert_to_tensor(1 - _LEAST_SIMILARITY, dtype=error.dtype)
             error = ops.where(error > most, most, error)
             log_similarity = log_similarity + exponent * ops.log1p(-error)

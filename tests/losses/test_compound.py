@@ -32,6 +32,39 @@ def test_is_its_parts(batch, reduction):
         np.testing.assert_allclose(loss(*batch), want, rtol=1e-6)
 
 
+PAIRS = {
+    "maps of their own": [
+        sl.ShapeAwareLoss(from_logits=True),
+        sl.ShapeAwareLoss(w0=30.0, sigma=1.0, from_logits=True),
+    ],
+    "surroundings of their own": [
+        sl.ShapeAwareLoss(class_weights=(1, 3), from_logits=True),
+        sl.BlobLoss(sl.DiceLoss(from_logits=True), max_blobs=3),
+    ],
+    "regions of their own": [
+        sl.DiceLoss(from_logits=True),
+        sl.DiceLoss(per="batch", from_logits=True),
+    ],
+    "pixels of their own": [
+        sl.DiceLoss(from_logits=True),
+        sl.BinaryCrossEntropyLoss(ignore_class=3, from_logits=True),
+        sl.TopKCrossEntropyLoss(ignore_class=(1, 3), from_logits=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_parts_share_nothing_that_differs(pair, compiled, rng):
+    losses, labels = PAIRS[pair], rng.integers(0, 4, (3, 6, 6, 1))
+    if losses[0].truth == "mask":
+        labels = np.where(labels > 1, 0, labels)
+    z, weight = rng.normal(size=labels.shape).astype("float32"), rng.random((3, 6, 6))
+    total = tf.function(sum(losses)) if compiled else sum(losses)
+    want = sum(float(loss(labels, z, weight)) for loss in losses)
+    assert float(total(labels, z, weight)) == pytest.approx(want, rel=1e-5)
+
+
 def test_sums_nest_flat(batch):
     dice, bce = parts()
     loss = 2 * (dice + 3 * bce) + dice
