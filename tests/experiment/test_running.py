@@ -13,6 +13,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from small import SMALL
 
 from segloss_ref.datasets import load
 from segloss_ref.experiment import (
@@ -22,18 +23,6 @@ from segloss_ref.experiment import (
     running,
     splits_of,
 )
-
-SMALL = {
-    "learning_rate": 0.003,
-    "limit": 4,
-    "size": 48,
-    "crop": 32,
-    "steps": 4,
-    "evaluate_every": 2,
-    "batch_size": 2,
-    "width": 4,
-    "depth": 2,
-}
 
 
 def rows_of(path):

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from small import SMALL
 
 from segloss_ref.datasets import load
 from segloss_ref.experiment import (
@@ -13,18 +14,6 @@ from segloss_ref.experiment import (
     training,
 )
 from segloss_ref.losses import DiceLoss, ShapeAwareLoss
-
-SMALL = {
-    "learning_rate": 0.003,
-    "limit": 4,
-    "size": 48,
-    "crop": 32,
-    "steps": 4,
-    "evaluate_every": 2,
-    "batch_size": 2,
-    "width": 4,
-    "depth": 2,
-}
 
 
 def test_a_checkpoint_without_its_history_does_not_count(tmp_path):

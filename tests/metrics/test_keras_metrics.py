@@ -234,12 +234,18 @@ def test_settings_do_not_change_later():
 # --- In a model ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_evaluate_gives_the_functions_mean(jit):
+def model_and_scene():
+    """A network, five images and their truth."""
     keras.utils.set_random_seed(0)
     truth, _ = scene(images=5, space=(8, 8))
     x = np.random.default_rng(1).normal(size=(5, 8, 8, 1)).astype("float32")
-    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")])
+    convolution = keras.layers.Conv2D(1, 3, padding="same")
+    return keras.Sequential([keras.Input((8, 8, 1)), convolution]), x, truth
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_evaluate_gives_the_functions_mean(jit):
+    model, x, truth = model_and_scene()
     settings = {"from_logits": True, "ignore_class": (8, 9)}
     model.compile(
         "sgd",
@@ -407,10 +413,7 @@ def test_bins_are_a_whole_number(bins):
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_surfaces_and_calibration_in_a_compiled_model(jit):
-    keras.utils.set_random_seed(0)
-    truth, _ = scene(images=5, space=(8, 8))
-    x = np.random.default_rng(1).normal(size=(5, 8, 8, 1)).astype("float32")
-    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")])
+    model, x, truth = model_and_scene()
     settings = {"from_logits": True, "ignore_class": (8, 9)}
     made = [
         metrics.SurfaceDiceMetric(1.5, weighting="area", **settings),
