@@ -15,7 +15,7 @@ import keras
 
 from segloss_ref.checks import did_you_mean
 
-Class = TypeVar("Class", bound=type)
+_Class = TypeVar("_Class", bound=type)
 
 FAMILIES = ("distribution", "region", "boundary", "compound")
 
@@ -46,7 +46,7 @@ _ENTRIES: dict[str, Entry] = {}
 
 def catalogued(
     *, family: str, chapter: str, citation: str, formula: str
-) -> Callable[[Class], Class]:
+) -> Callable[[_Class], _Class]:
     """Decorator of a loss class: puts it into the catalogue, exports it, makes Keras know it.
 
     In the formulas, y is the truth, p the prediction and p_t the probability of what is true; TP,
@@ -59,7 +59,7 @@ def catalogued(
         formula: in LaTeX.
     """
 
-    def decorate(cls: Class) -> Class:
+    def decorate(cls: _Class) -> _Class:
         name = cls.__name__
         _ENTRIES[name] = Entry(name, family, cls, formula, citation, chapter)
         vars(sys.modules[cls.__module__]).setdefault("__all__", []).append(name)
@@ -68,7 +68,7 @@ def catalogued(
     return decorate
 
 
-def known_to_keras(cls: Class) -> Class:
+def known_to_keras(cls: _Class) -> _Class:
     """Registers a loss with Keras: for saving, and as a string, `compile(loss="DiceLoss")`."""
     cls = keras.saving.register_keras_serializable(package="segloss_ref")(cls)
     # `keras.losses.get` looks strings up in one table only, which has no public name.

@@ -17,7 +17,7 @@ import numpy as np
 #: An array, or a tensor of whatever backend Keras runs on: they have no type in common.
 Tensor = Any
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: The label of pixels that are out of the picture: in class maps, masks and instance maps alike.
 VOID = -1
@@ -90,7 +90,7 @@ def check_flag(name: str, value: Any) -> bool:
     return value
 
 
-def check_choice(name: str, value: T, allowed: Collection[Any]) -> T:
+def check_choice(name: str, value: _T, allowed: Collection[Any]) -> _T:
     """One of a few names; the nearest ones are named where there are many."""
     if value not in tuple(allowed):
         raise ValueError(

@@ -48,13 +48,10 @@ def predictions(model: keras.Model, images: np.ndarray) -> Iterator[np.ndarray]:
         for place in places:
             shown = some[(slice(None), *(tile.shown for tile in place))]
             p = _probabilities(model.predict_on_batch(shown))
-            p = p[(slice(None), *(tile.middle for tile in place))]
-            if len(places) == 1:
-                whole = p
-                break
             if whole is None:
                 whole = np.empty((len(some), *sides, *p.shape[1 + len(sides) :]), "float32")
-            whole[(slice(None), *(tile.kept for tile in place))] = p
+            middle = p[(slice(None), *(tile.middle for tile in place))]
+            whole[(slice(None), *(tile.kept for tile in place))] = middle
         yield from whole
 
 
