@@ -11,12 +11,17 @@ from keras import backend, ops
 from segloss_ref.checks import Tensor, check_spacing, check_whole, sides_of
 
 _FAR = float("inf")
+# What float32 may make of a square, as a share.
+_ROUNDING = 2**-21
 # What stands beyond the edge of the image: no object at all, see `_nearer_two`.
 _NOTHING = (_FAR, 0, _FAR)
 
 
 def nearest_two_labels(
-    labels: Tensor, radius: int, nearest_radius: int | None = None
+    labels: Tensor,
+    radius: int,
+    nearest_radius: int | None = None,
+    spacing: float | tuple[float, ...] = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Distances to the nearest and to the second nearest *different* label.
 
@@ -31,17 +36,19 @@ def nearest_two_labels(
 
     Args:
         labels: Integer tensor `(batch, height, width)`; only labels above 0 are objects.
-        radius: Whole number of pixels, at least 1, a Python number. Distances up to it are exact.
+        radius: Whole number, at least 1, a Python number, in the unit of `spacing`: pixels by
+            default. Distances up to it are exact.
         nearest_radius: The same for d1 alone, if that is enough: it saves time. Pixels farther
             from all labels have neither distance. `None`: `radius`.
+        spacing: Size of a pixel, one number or one for each axis of space, in the unit wanted.
 
     Returns:
-        Two float32 tensors `(batch, height, width)` in pixels, `d1 <= d2`; infinity where
-        there is no such label within the radius.
+        Two float32 tensors `(batch, height, width)` in the unit of `spacing`, `d1 <= d2`; infinity
+        where there is no such label within the radius.
 
     Raises:
-        ValueError: If a radius is not a whole number above 0, `nearest_radius` exceeds `radius`, or
-            `labels` has another shape.
+        ValueError: If a radius is not a whole number above 0, `nearest_radius` exceeds `radius`,
+            `spacing` is not above 0 or of other axes, or `labels` has another shape.
 
     Example:
         >>> nearest, second = nearest_two_labels(ops.array([[[1, 0, 0, 2]]]), radius=5)
@@ -57,14 +64,27 @@ def nearest_two_labels(
         raise ValueError(
             f"`labels` must be of shape (batch, height, width). Received: {tuple(labels.shape)}"
         )
+    sides = sides_of(check_spacing("spacing", spacing), 2)
+    height, width = labels.shape[1:]
     # The axis that is looked along comes first: there, a window of a tensor need not be copied.
     labels = ops.transpose(labels, (1, 0, 2))
-    columns = [ops.transpose(x, (2, 1, 0)) for x in _two_along_columns(labels, radius)]
-    nearest, second = _two_across_columns(columns, radius, nearest_radius)
-    reached = nearest <= nearest_radius**2
-    second = ops.where(reached & (second <= radius**2), ops.sqrt(second), _FAR)
+    along = _two_along_columns(labels, _steps(radius, sides[0], height))
+    nearest, label, second = (ops.transpose(x, (2, 1, 0)) for x in along)
+    columns = ops.square(nearest * sides[0]), label, ops.square(second * sides[0])
+    steps = [_steps(r, sides[1], width) for r in (radius, nearest_radius)]
+    nearest, second = _two_across_columns(columns, *steps, sides[1])
+    # Sides that are no whole numbers are rounded, and their squares again.
+    radius, nearest_radius = (r**2 * (1 + _ROUNDING) for r in (radius, nearest_radius))
+    reached = nearest <= nearest_radius
+    second = ops.where(reached & (second <= radius), ops.sqrt(second), _FAR)
     nearest = ops.where(reached, ops.sqrt(nearest), _FAR)
     return ops.transpose(nearest, (1, 2, 0)), ops.transpose(second, (1, 2, 0))
+
+
+def _steps(radius, side, size):
+    """How many pixels of this side may lie within the radius, along an axis of this size."""
+    steps = max(int(radius / side * (1 + _ROUNDING)), 1)
+    return steps if size is None else max(min(steps, size - 1), 1)
 
 
 def _nearer_two(a, b):
@@ -92,10 +112,10 @@ def _windows(x, margin, beyond):
     return lambda offset: ops.slice(padded, (margin + offset, 0, 0), shape)
 
 
-def _two_along_columns(labels, radius):
-    """The pair of each pixel, in its own column, `(height, batch, width)`: plain distances."""
+def _two_along_columns(labels, reach):
+    """The pair of each pixel, in its own column, `(height, batch, width)`: pixels, not squared."""
     # Along one axis distances add up, so strides 1, 2, 4, ... reach all offsets up to their sum.
-    strides = radius.bit_length()
+    strides = reach.bit_length()
     margin = 2 ** (strides - 1)
 
     def double(_, state):
@@ -112,25 +132,27 @@ def _two_along_columns(labels, radius):
     return ops.fori_loop(0, strides, double, start)[1:]
 
 
-def _two_across_columns(columns, radius, nearest_radius):
+def _two_across_columns(columns, reach, nearest_reach, side):
     """Squared distances of the pair of each pixel, `(width, batch, height)`, from the columns'.
 
     Squared distances of the two axes add up, those of two steps along one axis do not: every
     offset takes its turn. Loops, not so many copies of their bodies, which compile for seconds.
     """
     nearest, label, second = columns
-    nearest, second = ops.square(nearest), ops.square(second)
     nearest_at, label_at, second_at = (
-        _windows(x, radius, beyond) for x, beyond in zip((nearest, label, second), _NOTHING)
+        _windows(x, reach, beyond) for x, beyond in zip(columns, _NOTHING)
     )
+
+    def cost(offset):
+        return ops.cast(offset * offset, "float32") * side**2
 
     def look_for_nearest(offset, best):
         before, after = nearest_at(-offset), nearest_at(offset)
         labels = ops.where(before <= after, label_at(-offset), label_at(offset))
-        nearer = ops.minimum(before, after) + ops.cast(offset * offset, "float32")
+        nearer = ops.minimum(before, after) + cost(offset)
         return ops.minimum(best[0], nearer), ops.where(best[0] <= nearer, best[1], labels)
 
-    best, best_label = ops.fori_loop(1, nearest_radius + 1, look_for_nearest, (nearest, label))
+    best, best_label = ops.fori_loop(1, nearest_reach + 1, look_for_nearest, (nearest, label))
 
     def best_other(offset):
         is_same = label_at(offset) == best_label
@@ -138,10 +160,10 @@ def _two_across_columns(columns, radius, nearest_radius):
 
     def look_for_second(offset, best_second):
         nearer = ops.minimum(best_other(-offset), best_other(offset))
-        return ops.minimum(best_second, nearer + ops.cast(offset * offset, "float32"))
+        return ops.minimum(best_second, nearer + cost(offset))
 
     start = ops.where(label == best_label, second, nearest)
-    return best, ops.fori_loop(1, radius + 1, look_for_second, start)
+    return best, ops.fori_loop(1, reach + 1, look_for_second, start)
 
 
 # --- Distance to the nearest pixel of a mask -----------------------------------------------------

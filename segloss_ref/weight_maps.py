@@ -17,10 +17,19 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from segloss_ref.checks import VOID, Tensor, check_data_format, check_number, visible
+from segloss_ref.checks import (
+    VOID,
+    Tensor,
+    check_data_format,
+    check_number,
+    check_spacing,
+    sides_of,
+    visible,
+)
 from segloss_ref.distance import nearest_two_labels
 
 ClassWeights = tuple[float, float] | list[float] | Literal["balanced"] | None
+Spacing = float | tuple[float, float] | list[float]
 
 # Ronneberger et al. 2015, below equation 2.
 UNET_2015 = {"w0": 10.0, "sigma": 5.0}
@@ -37,7 +46,11 @@ _NO_LABEL = -2
 
 
 def unet_weight_map(
-    labels: ArrayLike, w0: float = 10.0, sigma: float = 5.0, class_weights: ClassWeights = None
+    labels: ArrayLike,
+    w0: float = 10.0,
+    sigma: float = 5.0,
+    class_weights: ClassWeights = None,
+    spacing: Spacing = 1.0,
 ) -> NDArray[np.float64]:
     """Weight map of the U-Net, exact, in NumPy.
 
@@ -53,15 +66,21 @@ def unet_weight_map(
     Distances are taken in a window around each cell, as far as the seam can add 1e-7 w0: up to
     d2 = 28 pixels for sigma = 5. No weight is off by more than that 1e-7 w0.
 
+    All this is in pixels. With `spacing` both distances and sigma are lengths, in its unit: then
+    seams are as wide in microns, whatever the magnification, and along both axes, though pixels be
+    oblong.
+
     Args:
         labels: Integers, one image `(height, width)` or a stack `(n, height, width)`, each image
             on its own: 0 background, each cell a number of its own (gaps between the numbers do
             not matter, nor does their size), -1 outside the picture, where the weight is 0.
         w0: Height of the seams, 0 or more.
-        sigma: Their width in pixels, above 0.
+        sigma: Their width, above 0, in the unit of `spacing`: pixels by default.
         class_weights: The balance w_c. `None` is 1 everywhere; a pair is the weight of the
             background and of the cells; `"balanced"` weighs each of the two inversely to its
             share of the image, such that the mean of w_c is 1. The paper gives no numbers.
+        spacing: Size of a pixel, one number or one for each axis (height, width), in the unit
+            wanted.
 
     Returns:
         float64 array of the shape of `labels`.
@@ -73,20 +92,25 @@ def unet_weight_map(
     Example:
         >>> unet_weight_map(np.array([[1, 1, 0, 2, 2]])).round(2)
         array([[ 1.  ,  1.  , 10.23,  1.  ,  1.  ]])
+        >>> unet_weight_map(np.array([[1, 1, 0, 2, 2]]), spacing=2.5).round(2)  # d1 + d2 = 5
+        array([[1.  , 1.  , 7.07, 1.  , 1.  ]])
 
     Source: Ronneberger et al. 2015, arXiv:1505.04597, equation 2. The paper lets the second term
     stand on cells too; like its followers we do not, it marks separation borders.
     """
-    w0, sigma, class_weights = _checked_settings(w0, sigma, class_weights)
+    w0, sigma, class_weights, spacing = _checked_settings(w0, sigma, class_weights, spacing)
     labels = _checked_labels(labels)
     if not labels.size:
         return np.zeros(labels.shape)
     if labels.ndim == 3:
-        return np.stack([unet_weight_map(image, w0, sigma, class_weights) for image in labels])
+        settings = w0, sigma, class_weights, spacing
+        return np.stack([unet_weight_map(image, *settings) for image in labels])
 
     weights = _class_map(labels, class_weights)
-    reach = min(seam_reach(sigma), sum(labels.shape))  # nothing is farther away than both sides
-    nearest, second = _squared_distances_to_two(_small_numbers(labels), reach)
+    sigma, sides = _in_shorter_sides(sigma, spacing)
+    # Nothing is farther away than both sides of the picture.
+    reach = min(seam_reach(sigma), np.dot(labels.shape, sides))
+    nearest, second = _squared_distances_to_two(_small_numbers(labels), reach, sides)
     seam = np.flatnonzero((labels == 0) & (second <= reach**2))
     total = np.sqrt(nearest.ravel()[seam]) + np.sqrt(second.ravel()[seam])
     weights.ravel()[seam] += w0 * np.exp(-(total**2) / (2 * sigma**2))
@@ -159,7 +183,11 @@ def separate_touching(labels: ArrayLike) -> NDArray[np.integer]:
 
 
 def unet_weight_map_ops(
-    labels: Tensor, w0: float = 10.0, sigma: float = 5.0, class_weights: ClassWeights = None
+    labels: Tensor,
+    w0: float = 10.0,
+    sigma: float = 5.0,
+    class_weights: ClassWeights = None,
+    spacing: Spacing = 1.0,
 ) -> Tensor:
     """`unet_weight_map` in `keras.ops`, for a batch; see there for the formula and the settings.
 
@@ -168,7 +196,7 @@ def unet_weight_map_ops(
     Args:
         labels: Tensor `(batch, height, width)` of integers below 2³¹, or of floats that hold whole
             numbers (float32 holds them up to 2²⁴).
-        w0, sigma, class_weights: As in `unet_weight_map`, Python numbers.
+        w0, sigma, class_weights, spacing: As in `unet_weight_map`, Python numbers.
 
     Returns:
         float32 tensor of the shape of `labels`, without gradient, equal to `unet_weight_map`
@@ -183,15 +211,14 @@ def unet_weight_map_ops(
         >>> print(ops.convert_to_numpy(weights).round(2))
         [[[ 1.    1.   10.23  1.    1.  ]]]
     """
-    w0, sigma, class_weights = _checked_settings(w0, sigma, class_weights)
+    w0, sigma, class_weights, spacing = _checked_settings(w0, sigma, class_weights, spacing)
     labels = _labels_tensor(labels)
     weights = _class_map_ops(labels, class_weights)
-    reach, sides = seam_reach(sigma), labels.shape[1:]
-    if None not in sides:
-        reach = min(reach, sum(sides))  # nothing is farther away than both sides
+    sigma, sides = _in_shorter_sides(sigma, spacing)
+    reach = seam_reach(sigma)
     if reach > 0:
         # As the two distances together count, the smaller one only up to half as far.
-        nearest, second = nearest_two_labels(labels, reach, nearest_radius=reach // 2 + 1)
+        nearest, second = nearest_two_labels(labels, reach, reach // 2 + 1, sides)
         seam = w0 * ops.exp(-ops.square(nearest + second) / (2 * sigma**2))
         weights = weights + ops.where(labels == 0, seam, 0.0)
     return ops.where(labels < VOID, float("nan"), weights)
@@ -250,6 +277,8 @@ class UNetWeightMap(keras.layers.Layer):
         w0, sigma, class_weights: As in `unet_weight_map`; `UNetWeightMap(**UNET_2015)`.
         data_format: Where an axis of channels stands, `"channels_last"` or `"channels_first"`;
             `None` is `keras.config.image_data_format()`.
+        spacing: Size of a pixel, one number or one for each axis (height, width), in the unit of
+            `sigma`.
 
     Input shape: instance maps `(batch, height, width)`, or `(batch, height, width, 1)` (channels
     first: `(batch, 1, height, width)`), whole numbers below 2³¹. Pixels labelled -1, as
@@ -276,11 +305,13 @@ class UNetWeightMap(keras.layers.Layer):
         sigma: float = 5.0,
         class_weights: ClassWeights = None,
         data_format: str | None = None,
+        spacing: Spacing = 1.0,
         **kwargs: Any,
     ) -> None:
         # No autocast: labels that come as floats must not be rounded to half precision.
         super().__init__(autocast=False, **kwargs)
-        self.w0, self.sigma, self.class_weights = _checked_settings(w0, sigma, class_weights)
+        settings = _checked_settings(w0, sigma, class_weights, spacing)
+        self.w0, self.sigma, self.class_weights, self.spacing = settings
         self.data_format = check_data_format(data_format, keras.config.image_data_format())
 
     def __call__(self, labels: Tensor, **kwargs: Any) -> Tensor:
@@ -299,7 +330,8 @@ class UNetWeightMap(keras.layers.Layer):
                 f"Received: {_told(labels)}"
             )
         labels = separate_touching_ops(labels)
-        weights = unet_weight_map_ops(labels, self.w0, self.sigma, self.class_weights)
+        settings = self.w0, self.sigma, self.class_weights, self.spacing
+        weights = unet_weight_map_ops(labels, *settings)
         return ops.expand_dims(weights, axis=axis) if channel else weights
 
     def get_config(self) -> dict[str, Any]:
@@ -309,21 +341,34 @@ class UNetWeightMap(keras.layers.Layer):
             "sigma": self.sigma,
             "class_weights": self.class_weights,
             "data_format": self.data_format,
+            "spacing": self.spacing,
         }
 
 
-def _checked_settings(w0, sigma, class_weights):
+def _checked_settings(w0, sigma, class_weights, spacing):
     w0 = check_number("w0", w0, at_least=0)
     sigma = check_number("sigma", sigma, above=0)
+    spacing = check_spacing("spacing", spacing)
+    sides_of(spacing, 2)
+    return w0, sigma, _checked_class_weights(class_weights), spacing
+
+
+def _checked_class_weights(class_weights):
     if class_weights is None or (isinstance(class_weights, str) and class_weights == "balanced"):
-        return w0, sigma, class_weights
+        return class_weights
     if not isinstance(class_weights, (tuple, list)) or len(class_weights) != 2:
         raise ValueError(
             '`class_weights` must be None, "balanced", or a pair (background, cells). '
             f"Received: {class_weights!r}"
         )
     pair = enumerate(class_weights)
-    return w0, sigma, tuple(check_number(f"class_weights[{i}]", w, at_least=0) for i, w in pair)
+    return tuple(check_number(f"class_weights[{i}]", w, at_least=0) for i, w in pair)
+
+
+def _in_shorter_sides(sigma, spacing):
+    """Sigma and the sides of a pixel in units of its shorter side: squares of pixels stay whole."""
+    sides = sides_of(spacing, 2)
+    return sigma / min(sides), tuple(side / min(sides) for side in sides)
 
 
 _BOOLEAN = (
@@ -405,21 +450,27 @@ def _labels_tensor(labels):
     return ops.where(wrong, _NO_LABEL, numbers)
 
 
-def seam_reach(sigma: float) -> int:
+def seam_reach(sigma: float, spacing: Spacing = 1.0) -> int:
     """How far, in whole pixels, a cell can be from a pixel to which it adds weight.
 
     The other cell is at least 1 away. So what lies beyond the reach R adds less than
     w0 exp(-(R + 1)² / (2 sigma²)), which is at most 1e-7 w0. A crop whose map shall be that of the
     whole picture needs the labels that far beyond its edge.
 
+    Args:
+        sigma: Width of the seams, above 0, in the unit of `spacing`.
+        spacing: Size of a pixel, one number or one for each axis. The reach is in its shorter
+            sides; along the longer ones, that many pixels are more than enough.
+
     Raises:
-        ValueError: If `sigma` is not a number above 0.
+        ValueError: If `sigma` or `spacing` is not above 0.
 
     Example:
-        >>> seam_reach(5.0)
-        28
+        >>> seam_reach(5.0), seam_reach(5.0, spacing=(2.0, 0.5))
+        (28, 56)
     """
     sigma = check_number("sigma", sigma, above=0)
+    sigma, _ = _in_shorter_sides(sigma, check_spacing("spacing", spacing))
     return max(math.ceil(sigma * math.sqrt(-2 * math.log(_NEGLIGIBLE))) - 1, 0)
 
 
@@ -452,15 +503,25 @@ def _small_numbers(labels):
     return (ranks + 1 - np.searchsorted(numbers, 1)).astype(np.int32)
 
 
-def _squared_distances_to_two(labels, reach):
-    """Squared distances to the nearest and second nearest cell, int32, exact up to `reach`."""
-    nearest = np.full(labels.shape, np.iinfo(np.int32).max, np.int32)
+def _squared_distances_to_two(labels, reach, sides):
+    """Squared distances to the nearest and second nearest cell, exact up to `reach`."""
+    square = sides == (1, 1)
+    beyond, dtype = (np.iinfo(np.int32).max, np.int32) if square else (np.inf, np.float64)
+    nearest = np.full(labels.shape, beyond, dtype)
     second = nearest.copy()
+    margins = [int(reach / side) for side in sides]
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
-        window = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in box)
-        squared = _squared_distance(labels[window] == label)
+        window = tuple(
+            slice(max(along.start - margin, 0), along.stop + margin)
+            for along, margin in zip(box, margins, strict=True)
+        )
+        cell = labels[window] == label
+        if square:
+            squared = _squared_distance(cell)
+        else:
+            squared = np.square(ndimage.distance_transform_edt(~cell, sampling=sides))
         # Two running minima, not a sorted stack: no memory per cell, and ties need no care.
         first, other = nearest[window], second[window]
         np.minimum(other, np.maximum(first, squared), out=other)

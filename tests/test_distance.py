@@ -24,24 +24,24 @@ from segloss_ref.distance import (
 INF = np.inf
 
 
-def by_definition(labels, radius):
+def by_definition(labels, radius, spacing=1.0):
     """One distance transform of the whole image per label, sorted; infinity beyond the radius."""
     numbers = [label for label in np.unique(labels) if label > 0]
-    each = [ndimage.distance_transform_edt(labels != label) for label in numbers]
+    each = [ndimage.distance_transform_edt(labels != label, sampling=spacing) for label in numbers]
     far = np.full(labels.shape, INF)
     nearest, second = np.sort([*each, far, far], axis=0)[:2]
     return np.where(nearest <= radius, nearest, INF), np.where(second <= radius, second, INF)
 
 
-def two(labels, radius):
-    distances = nearest_two_labels(np.asarray(labels), radius)
+def two(labels, radius, spacing=1.0):
+    distances = nearest_two_labels(np.asarray(labels), radius, spacing=spacing)
     return tuple(ops.convert_to_numpy(d) for d in distances)
 
 
-def assert_as_defined(labels, radius):
-    nearest, second = two(labels, radius)
+def assert_as_defined(labels, radius, spacing=1.0):
+    nearest, second = two(labels, radius, spacing)
     for image, d1, d2 in zip(labels, nearest, second, strict=True):
-        expected = by_definition(image, radius)
+        expected = by_definition(image, radius, spacing)
         np.testing.assert_allclose(d1, expected[0], rtol=1e-6)
         np.testing.assert_allclose(d2, expected[1], rtol=1e-6)
 
@@ -90,6 +90,21 @@ def test_by_hand(labels, radius, nearest, second):
 )
 def test_equals_the_definition_on_any_labels(labels, radius):
     assert_as_defined(labels, radius)
+
+
+# With sides that no number holds exactly, whether 7 · 0.3 is within 2.1 is chance; 0.5 is exact.
+@pytest.mark.parametrize("spacing", [2, (0.5, 1.5), (3, 0.25), (0.3, 0.7), (50, 1), (1, 1e4)])
+@pytest.mark.parametrize("radius", [1, 4, 28])
+def test_in_the_unit_of_the_spacing(radius, spacing):
+    rng = np.random.default_rng(8)
+    labels = rng.integers(1, 9, (2, 20, 31)) * (rng.random((2, 20, 31)) < 0.04)
+    assert_as_defined(labels, radius, spacing)
+
+
+@pytest.mark.parametrize("spacing", [0, (1, -1), (1, 1, 1), "1"])
+def test_a_spacing_of_labels_is_a_positive_number_for_each_axis(spacing):
+    with pytest.raises(ValueError, match="`spacing` must be"):
+        nearest_two_labels(np.ones((1, 4, 4), int), 3, spacing=spacing)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.6])

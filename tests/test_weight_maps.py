@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from keras import ops
 from scipy import ndimage
 
-from segloss_ref import weight_maps
+from segloss_ref import ShapeAwareLoss, weight_maps
 from segloss_ref.weight_maps import (
     UNET_2015,
     UNET_2019,
@@ -25,19 +25,23 @@ from segloss_ref.weight_maps import (
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="compiles with tf.function"
 )
+SPACINGS = [0.4, (1, 2.5), (0.7, 0.3), (1, 1000)]
+SIDES = st.sampled_from([0.3, 0.7, 1.0, 2.0, 2.5, 40.0])
 # One shape for all examples, or each would be traced anew.
 label_maps = arrays(
     np.int32, (8, 9), elements=st.sampled_from([0, 0, 0, -1, 1, 2, 3, 4, 70]), fill=st.nothing()
 )
 
 
-def by_definition(labels, w0, sigma):
+def by_definition(labels, w0, sigma, spacing=1.0):
     """The formula as it stands: a full distance transform per cell, stacked and sorted."""
     weights = np.where(labels < 0, 0.0, 1.0)
     cells = [label for label in np.unique(labels) if label > 0]
     if len(cells) < 2:
         return weights
-    distances = [ndimage.distance_transform_edt(labels != label) for label in cells]
+    distances = [
+        ndimage.distance_transform_edt(labels != label, sampling=spacing) for label in cells
+    ]
     d1, d2 = np.sort(distances, axis=0)[:2]
     return weights + (labels == 0) * w0 * np.exp(-((d1 + d2) ** 2) / (2 * sigma**2))
 
@@ -115,6 +119,13 @@ class TestUNetWeightMap:
         expected = by_definition(labels, 10, sigma)
         np.testing.assert_allclose(unet_weight_map(labels, 10, sigma), expected, rtol=0, atol=1e-6)
 
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(labels=label_maps, sigma=st.floats(0.05, 8), sides=st.tuples(SIDES, SIDES))
+    def test_equals_the_definition_for_any_pixels(self, labels, sigma, sides):
+        expected = by_definition(labels, 10, sigma, sides)
+        weights = unet_weight_map(labels, 10, sigma, spacing=sides)
+        np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-6)
+
     def test_published_settings(self):
         assert UNET_2015 == {"w0": 10.0, "sigma": 5.0}
         assert UNET_2019 == {"w0": 50.0, "sigma": 6.0}
@@ -147,6 +158,78 @@ class TestUNetWeightMap:
     def test_outside_the_picture_weighs_nothing_and_is_no_cell(self):
         labels = np.array([[1, 0, -1], [1, 0, -1]])
         np.testing.assert_array_equal(unet_weight_map(labels), [[1, 1, 0], [1, 1, 0]])
+
+
+class TestSpacing:
+    """Distances and sigma as lengths, in NumPy, on the device, in the layer and in the loss."""
+
+    @pytest.mark.parametrize("spacing", SPACINGS)
+    def test_equals_the_definition(self, labels, spacing):
+        sigma = 5 * np.min(spacing)
+        expected = by_definition(labels, 10, sigma, spacing)
+        weights = unet_weight_map(labels, 10, sigma, spacing=spacing)
+        np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize("spacing", SPACINGS)
+    def test_on_the_device_it_is_the_same(self, spacing):
+        batch = np.stack(list(MAPS.values())).astype(np.int32)
+        for sigma in (1.7, 5 * np.min(spacing)):
+            expected = unet_weight_map(batch, 10, sigma, "balanced", spacing)
+            weights = unet_weight_map_ops(batch, 10, sigma, "balanced", spacing)
+            np.testing.assert_allclose(ops.convert_to_numpy(weights), expected, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("sides", [(1, 3), (3, 1), (2, 3)])
+    def test_fine_pixels_weigh_as_the_coarse_ones_between_the_same_cells(self, sides):
+        # A cell of one coarse pixel is one fine pixel in its place, so that distances are equal.
+        coarse = np.zeros((9, 8), np.int32)
+        coarse[[1, 1, 7], [1, 6, 3]] = 1, 2, 3
+        fine = np.zeros((9 * sides[0], 8 * sides[1]), np.int32)
+        fine[:: sides[0], :: sides[1]] = coarse
+        want = unet_weight_map(fine, sigma=6)[:: sides[0], :: sides[1]]
+        np.testing.assert_allclose(unet_weight_map(coarse, sigma=6, spacing=sides), want)
+
+    def test_a_unit_is_only_a_unit(self):
+        for spacing in (0.25, (0.25, 0.25)):
+            weights = unet_weight_map(CROWDED, sigma=1.25, spacing=spacing)
+            np.testing.assert_array_equal(weights, unet_weight_map(CROWDED))
+
+    def test_by_hand(self):
+        # Between the cells d1 + d2 is 4 mm down, 6 mm across.
+        labels = np.array([[1, 0, 2], [0, 0, 0], [3, 0, 4]])
+        weights = unet_weight_map(labels, w0=10, sigma=5, spacing=(2, 3))
+        np.testing.assert_allclose(weights[1, 0], 1 + 10 * np.exp(-(4**2) / 50))
+        np.testing.assert_allclose(weights[0, 1], 1 + 10 * np.exp(-(6**2) / 50))
+        np.testing.assert_allclose(weights[1, 1], 1 + 10 * np.exp(-4 * 13 / 50))
+
+    def test_the_layer_has_it_and_keeps_it(self):
+        layer = UNetWeightMap(sigma=4, spacing=[2, 0.75])
+        assert layer.get_config()["spacing"] == (2.0, 0.75)
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+        assert again.get_config() == layer.get_config()
+        expected = unet_weight_map(separate_touching(CROWDED), sigma=4, spacing=(2, 0.75))
+        weights = ops.convert_to_numpy(again(CROWDED[None].astype(np.int32)))
+        np.testing.assert_allclose(weights[0], expected, rtol=0, atol=1e-5)
+        assert np.abs(expected - unet_weight_map(separate_touching(CROWDED), sigma=4)).max() > 1
+
+    def test_the_loss_has_it_and_keeps_it(self):
+        loss = ShapeAwareLoss(sigma=4, spacing=(2, 0.75), from_logits=True, reduction=None)
+        again = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert again.spacing == (2.0, 0.75) and again.get_config() == loss.get_config()
+        # Of logits 0 cross-entropy is log 2 everywhere.
+        value = again(CROWDED[None], np.zeros((1, 64, 64, 1), "float32"))
+        weights = unet_weight_map(separate_touching(CROWDED), sigma=4, spacing=(2, 0.75))
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(value), [np.log(2) * weights.mean()], rtol=1e-5
+        )
+
+    @pytest.mark.parametrize(("spacing", "reach"), [(0.5, 56), ((0.5, 2), 56), ((3, 2), 14)])
+    def test_what_lies_beyond_the_reach_adds_nothing(self, spacing, reach):
+        assert seam_reach(5.0, spacing) == reach
+        alone, both = np.zeros((2, 2 * reach + 3, 2 * reach + 3), np.int32)
+        alone[reach + 1, reach] = both[reach + 1, reach] = 1  # beside the middle
+        both[[0, -1, reach + 1, reach + 1], [reach + 1, reach + 1, 0, -1]] = 2
+        pairs = [unet_weight_map(x, spacing=spacing)[reach + 1, reach + 1] for x in (alone, both)]
+        assert abs(np.diff(pairs)) <= 1e-6
 
 
 @pytest.mark.parametrize(("weights_of", "side"), [(UNetWeightMap(), 2048), (unet_weight_map, 256)])
@@ -606,6 +689,10 @@ def test_seams_wider_than_any_picture(sigma):
         ({"class_weights": (1, 2, 3)}, r"or a pair.*Received: \(1, 2, 3\)"),
         ({"class_weights": (1, -2)}, r"`class_weights\[1\]` must be.*at least 0. Received: -2"),
         ({"class_weights": {0: 1, 1: 5}}, "or a pair"),
+        ({"spacing": 0}, "`spacing` must be a finite number and greater than 0. Received: 0"),
+        ({"spacing": (1, np.nan)}, "`spacing` must be a finite number"),
+        ({"spacing": "1"}, "`spacing` must be a finite number and greater than 0. Received: '1'"),
+        ({"spacing": (1, 1, 2)}, r"one for each of the 2 axes.*Received: \(1.0, 1.0, 2.0\)"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, settings, message):
@@ -617,6 +704,8 @@ def test_settings_out_of_range_are_refused(make, settings, message):
 def test_a_reach_of_no_width_is_refused(sigma):
     with pytest.raises(ValueError, match="`sigma` must be a finite number and greater than 0"):
         seam_reach(sigma)
+    with pytest.raises(ValueError, match="`spacing` must be"):
+        seam_reach(5.0, (1, -1))
 
 
 def test_examples_in_the_docstrings():

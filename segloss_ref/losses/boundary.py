@@ -28,12 +28,13 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
 
     Args:
         w0: height of the seams, at least 0; 0 leaves cross-entropy on separated cells.
-        sigma: σ > 0, their width in pixels.
+        sigma: σ > 0, their width, in the unit of `spacing`: pixels by default.
         class_weights: the balance w_c: `None` (1 everywhere), the pair (background, cell), or
             `"balanced"`.
         surround: pixels by which `y_true` may reach farther than `y_pred` on each side, so that
             cells beyond the edge of a crop count in its map: 28 are enough for σ = 5
             (`seam_reach`). Where it does not, as in whole images, nothing lies beyond the edge.
+        spacing: size of a pixel, one number or one for each axis of space, in the unit wanted.
         **kwargs: the arguments of every loss, see `SegmentationLoss`. The mean weight of the map
             exceeds 1; `reduction="mean_with_sample_weight"` divides it out, for comparisons.
 
@@ -43,7 +44,8 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
         touch. `y_pred` is `(batch, height, width, 1)`; `sample_weight` multiplies the map.
     Returns: one value per image, at least 0.
     Raises:
-        ValueError: for a boolean or fractional `y_true`, several classes, other shapes.
+        ValueError: for a boolean or fractional `y_true`, several classes, other shapes, and for a
+            setting of the map that is out of range.
     Example:
         >>> cells = np.array([[[1, 1, 1, 2, 2, 2]]])
         >>> loss = ShapeAwareLoss(from_logits=True)
@@ -64,14 +66,16 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
         sigma=5.0,
         class_weights=None,
         surround=0,
+        spacing=1.0,
         *,
         name="shape_aware",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         # The layer owns the settings of the map and their checks.
-        layer = UNetWeightMap(w0, sigma, class_weights)
+        layer = UNetWeightMap(w0, sigma, class_weights, spacing=spacing)
         self.w0, self.sigma, self.class_weights = layer.w0, layer.sigma, layer.class_weights
+        self.spacing = layer.spacing
         self.surround = check_whole("surround", surround, at_least=0)
 
     def batch_of(self, y_true, y_pred, sample_weight=None):
@@ -80,7 +84,8 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
         )
         labels, wrong = instance_map(y_true, y_pred, self, self.surround)
         labels = separate_touching_ops(labels)
-        weight = unet_weight_map_ops(labels, self.w0, self.sigma, self.class_weights)
+        settings = self.w0, self.sigma, self.class_weights, self.spacing
+        weight = unet_weight_map_ops(labels, *settings)
         shape = ops.shape(y_pred)[:3]
         if self.surround:
             labels, weight = (_middle(x, shape) for x in (labels, weight))
@@ -104,6 +109,7 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
             "w0": self.w0,
             "sigma": self.sigma,
             "surround": self.surround,
+            "spacing": self.spacing,
         }
 
 
