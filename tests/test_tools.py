@@ -208,3 +208,53 @@ def test_prose_and_package_do_not_ask_for_elsewhere(chapter, monkeypatch):
     text.write_text(trained.replace("Title", "Another title"))
     assert notebooks.run(False, []) == 0
     assert "Another title" in notebook.read_text()
+
+
+SOURCE = '''"""What the module is for."""
+
+A = "text"  # a comment
+
+
+class Loss:
+    """Its formula."""
+
+    #: A setting.
+    name = f("a string in a call",
+             "# no comment")
+
+    def call(self, y):
+        """The value.
+
+        More of it.
+        """
+        return y + 1
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("What the module is for", "What it does", True),
+        ("Its formula", "Its formula:\n\n    `y + 1`", True),
+        ("        More of it.\n", "", True),
+        ("  # a comment", "", True),
+        ("    #: A setting.\n", "\n", True),
+        ("y + 1\n", "y + 2\n", False),
+        ('"text"', '"words"', False),
+        ("a string in a call", "another", False),
+        ("# no comment", "# another", False),
+        ("class Loss", "class Dice", False),
+        ("    def call", "def call", False),
+    ],
+)
+def test_a_notebook_is_stale_by_code_and_not_by_words(old, new, same, chapter, monkeypatch):
+    text, _ = chapter
+    root = text.parents[2]
+    module = root / "segloss_ref" / "losses.py"
+    module.parent.mkdir()
+    (root / "requirements.txt").touch()
+    module.write_text(SOURCE)
+    before = notebooks.digest(text)
+    assert SOURCE.count(old) == 1
+    module.write_text(SOURCE.replace(old, new))
+    assert (notebooks.digest(text) == before) is same

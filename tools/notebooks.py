@@ -3,8 +3,9 @@
     python tools/notebooks.py run [--all] [region/dice ...]   execute what changed, store outputs
     python tools/notebooks.py check                           fail if a text and notebook differ
 
-A notebook has changed if its text, the package or the lock file has: a digest of the three is
-kept in its metadata, because file times mean nothing in a fresh clone. If the code of a chapter
+A notebook has changed if its text, the code of the package or the lock file has: a digest of the
+three is kept in its metadata, because file times mean nothing in a fresh clone. Comments and
+docstrings of the package compute nothing, and do not count. If the code of a chapter
 that trains a network has changed, `run` executes it several times more, as other machines would
 (elsewhere.py), and stores it only if it holds there; `--here` leaves that out, for changes that
 leave the training alone, such as a new name.
@@ -12,7 +13,10 @@ leave the training alone, such as a new name.
 
 import argparse
 import hashlib
+import io
+import itertools
 import sys
+import tokenize
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,11 +40,35 @@ def notebook_of(text):
 
 def digest(text):
     """What the outputs of a chapter depend on, as one hexadecimal number."""
-    sources = [*sorted((ROOT / "segloss_ref").rglob("*.py")), ROOT / "requirements.txt", text]
+    package = sorted((ROOT / "segloss_ref").rglob("*.py"))
+    parts = [(path, code_alone(path.read_text(encoding="utf-8"))) for path in package]
+    parts += [
+        (path, path.read_text(encoding="utf-8")) for path in (ROOT / "requirements.txt", text)
+    ]
     whole = hashlib.sha256()
-    for path in sources:
-        whole.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    for path, content in parts:
+        whole.update(f"{path.relative_to(ROOT)}{content}".encode())
     return whole.hexdigest()[:16]
+
+
+def code_alone(source):
+    """Python without comments, docstrings and empty lines.
+
+    What is cut out is found by its place: to write the code anew, from its tokens or its tree,
+    gives another text on another version of Python.
+    """
+    tokens, lines = [*tokenize.generate_tokens(io.StringIO(source).readline)], source.splitlines()
+    cuts, first = [], True  # the first token of a statement
+    for token, after in itertools.pairwise(tokens):
+        alone = first and token.type == tokenize.STRING
+        alone = alone and after.type in (tokenize.NEWLINE, tokenize.COMMENT)
+        if alone or token.type == tokenize.COMMENT:
+            cuts.append((*token.start, *token.end))
+        if token.type not in (tokenize.COMMENT, tokenize.NL):
+            first = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    for row, column, last, end in reversed(cuts):
+        lines[row - 1 : last] = [lines[row - 1][:column] + lines[last - 1][end:]]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def read_stored(text):
