@@ -1,20 +1,25 @@
 """Changes the mathematics of the losses a little, and says which changes no test notices.
 
-    python tools/mutants.py                     all modules of segloss_ref/losses; hours
+    python tools/mutants.py                     all modules of segloss_ref/losses, about an hour
     python tools/mutants.py region --each 3     one module, at most three changes a function
 
 A mutant is one change in one function: a sign, an operation, a comparison, a number, an axis, a
-minimum for a maximum, a square or a weight left out. The tests of up to `--losses` losses that call
-the function run until one fails. Each mutant has a process of its own, forked from one that has
-imported everything, whose function gets the code of the mutant; no file is changed.
+branch, a minimum for a maximum, a square or a weight left out. No file is changed: a function gets
+the code of the mutant, and its own back.
+
+First all tests run once, and which functions each one calls is kept. Then those that call a
+function run on each of its mutants, the quick ones first, up to `--cases` cases of each test, until
+one fails: a slow test is named only where no quicker one notices. The mutants of one function share
+a process, forked from one that has collected the tests. One that hangs is ended, and is noticed.
 
 The table, one row a mutant, is written to data/results/mutants.csv: which test noticed it first,
-or `survived`. What survives is a test to write, or a change that changes nothing; `REASONS` says
-which of them are of that kind, and why.
+or `survived`. Rows of other modules stay. What survives is a test to write, or a change that
+changes nothing; `REASONS` says which of them are of that kind, and why.
 """
 
 import argparse
 import ast
+import contextlib
 import copy
 import csv
 import importlib
@@ -22,6 +27,7 @@ import inspect
 import json
 import os
 import random
+import signal
 import sys
 import textwrap
 import time
@@ -30,32 +36,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests" / "losses"
 TABLE = ROOT / "data" / "results" / "mutants.csv"
-# Each module with the files of tests that run whole where the quick tests below notice nothing.
-DOOR = ("test_door.py", "test_rim.py", "test_traps.py", "test_check_batch.py")
-MODULES = {
-    "arithmetic": DOOR,
-    "base": DOOR,
-    "inputs": DOOR,
-    "distribution": ("test_distribution.py",),
-    "region": (
-        "test_region.py", "test_tversky.py", "test_generalized_dice.py", "test_lovasz.py",
-        "test_matthews.py", "test_soft_overlap.py",
-    ),
-    "boundary": ("test_boundary.py", "test_distance_losses.py"),
-    "topology": ("test_skeleton_losses.py",),
-    "structure": ("test_structure.py",),
-    "compound": ("test_compound.py",),
-    "wrappers": ("test_wrappers.py",),
-}  # fmt: skip
+MODULES = (
+    "arithmetic", "base", "inputs", "distribution", "region", "boundary", "topology", "structure",
+    "compound", "wrappers",
+)  # fmt: skip
 COLUMNS = ("module", "function", "line", "mutant", "noticed_by", "seconds")
 
-# Tests of a loss that are quick, in the order in which they usually notice.
-QUICK = (
-    "test_equals_oracle", "test_gradient_equals_central_differences", "test_reductions",
-    "test_weight_zero_removes_a_pixel_whatever_it_holds", "test_finite_at_the_extremes",
-    "test_per_batch_is_one_large_image", "test_ignored_pixels_count_nowhere",
-    "test_all_pixels_weight_zero_is_zero", "test_half_precision_sums_do_not_overflow",
+# Tests that compile, train or start processes: what they would notice, quicker tests must.
+SLOW = (
+    "test_eager_graph_and_xla_agree", "test_two_replicas_take_the_step_of_one",
+    "test_saved_and_loaded_inside_a_model", "test_fit_gives_the_value_of_a_direct_call",
+    "test_first_and_second_derivatives_are_finite",
+    "test_a_model_is_loaded_by_a_process_that_never_made_its_loss",
 )  # fmt: skip
+HUNG = 60  # seconds of work on one mutant, after which it hangs
 #: Mutants that change no value, by function and mutant, and why.
 REASONS: dict[tuple[str, str], str] = {}
 
@@ -67,8 +61,14 @@ _COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
 }  # fmt: skip
-_NAMES = {"maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "any": "all"}
-_LEFT_OUT = ("square", "abs", "sqrt", "log", "exp")
+_NAMES = {
+    "maximum": "minimum", "minimum": "maximum", "max": "min", "min": "max", "any": "all",
+    "sum": "mean",
+}  # fmt: skip
+_LEFT_OUT = (
+    "square", "abs", "sqrt", "log", "exp", "log1p", "expm1", "clip", "power", "softplus", "sigmoid",
+    "stop_gradient",
+)  # fmt: skip
 
 
 def variants(node):
@@ -78,6 +78,14 @@ def variants(node):
         if isinstance(node.op, ast.Mult | ast.Add):  # a weight, or `smooth`, is forgotten
             yield node.left
             yield node.right
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        yield node.left
+    elif isinstance(node, ast.If | ast.IfExp):
+        other = copy.copy(node)
+        other.test = ast.UnaryOp(ast.Not(), node.test)
+        yield other
+    elif isinstance(node, ast.BoolOp):
+        yield ast.BoolOp(ast.And() if isinstance(node.op, ast.Or) else ast.Or(), node.values)
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARISONS:
         other = _COMPARISONS[type(node.ops[0])]()
         yield ast.Compare(node.left, [other, *node.ops[1:]], node.comparators)
@@ -92,6 +100,9 @@ def variants(node):
             yield ast.Call(func, node.args, node.keywords)
         elif name in _LEFT_OUT and node.args:
             yield node.args[0]
+        elif name == "where" and len(node.args) == 3:
+            condition, yes, no = node.args
+            yield ast.Call(node.func, [condition, no, yes], node.keywords)
 
 
 class _Replace(ast.NodeTransformer):
@@ -116,6 +127,7 @@ def mutants_of(function):
         del body[0]  # the docstring
     if not body:
         return []
+    tree.body[0].decorator_list = []  # they have done their work
     first = inspect.getsourcelines(function)[1]
     found, quiet = [], _quiet(tree)
     for place, node in enumerate(_in_order(tree)):
@@ -123,9 +135,14 @@ def mutants_of(function):
             continue
         for other in variants(node):
             changed = _Replace(place, other).visit(copy.deepcopy(tree))
-            words = f"{ast.unparse(node)} -> {ast.unparse(other)}"
+            words = f"{_words(node)} -> {_words(other)}"
             found.append((first + node.lineno - 1, words, ast.fix_missing_locations(changed)))
     return found
+
+
+def _words(node):
+    """The source of a node; of a branch its condition."""
+    return f"if {ast.unparse(node.test)}" if isinstance(node, ast.If) else ast.unparse(node)
 
 
 def _in_order(node):
@@ -136,20 +153,20 @@ def _in_order(node):
 
 
 def _quiet(tree):
-    """Nodes in errors, assertions, annotations, defaults and decorators: no mathematics."""
+    """Nodes in errors, assertions, annotations, and defaults: no mathematics."""
     found = set()
     for node in ast.walk(tree):
         parts = []
         if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr):
             parts = [node]
         elif isinstance(node, ast.FunctionDef):
-            parts = [node.args, *node.decorator_list, *([node.returns] if node.returns else [])]
+            parts = [node.args, *([node.returns] if node.returns else [])]
         found |= {id(inner) for part in parts for inner in ast.walk(part)}
     return found
 
 
 def apply(function, tree):
-    """Gives a function the code of a mutant. Default arguments and closure stay."""
+    """Gives a function the code of a mutant, and returns its own. Default arguments stay."""
     module = sys.modules[function.__module__]
     names = dict(vars(module))
     cells = function.__code__.co_freevars
@@ -161,14 +178,15 @@ def apply(function, tree):
     exec(compile(tree, inspect.getsourcefile(function), "exec"), names)
     made = names[function.__name__] if not cells else None
     code = made.__code__ if made else _inner_code(names["outer"].__code__, function.__name__)
-    function.__code__ = code
+    own, function.__code__ = function.__code__, code
+    return own
 
 
 def _inner_code(code, name):
     return next(c for c in code.co_consts if getattr(c, "co_name", None) == name)
 
 
-# --- Functions and the losses that call them -----------------------------------------------------
+# --- Functions, and the tests that call them ------------------------------------------------------
 
 
 def functions_of(module):
@@ -186,94 +204,159 @@ def functions_of(module):
     return found
 
 
-def callers(cases):
-    """The cases that run each function, `{name and line: [case, ...]}`, seen on small batches."""
-    import numpy as np
+def in_a_fork(work, said):
+    """Runs `work(say)` in a process of its own; each object that it says goes to `said`.
 
-    rng, found = np.random.default_rng(0), {}
-    for name in cases.CASES:
-        seen = set()
-        for kind in cases.CASES[name].loss.takes:
-            side = 16 if "structure" in name else 6
-            shape = (2, *(side,) * cases.CASES[name].loss.dimensions[0])
-            y, z = cases.draw(rng, name, shape, kind)
-            loss = cases.make(name, kind, from_logits=True)
-            sys.setprofile(lambda frame, event, _, seen=seen: seen.add(frame.f_code))
-            try:
-                loss(y, z, rng.random(shape))
-                loss(y, z)
-            finally:
-                sys.setprofile(None)
-        for code in seen:
-            found.setdefault(_place(code), []).append(name)
-    return found
-
-
-def _place(code):
-    return f"{code.co_qualname}:{code.co_firstlineno}"
-
-
-def in_a_fork(function):
-    """What a function returns in a process of its own, as a text."""
+    Returns whether it came to its end.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
-        with open(os.environ.get("MUTANTS_LOG", os.devnull), "a") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-        said = "error in the mutant"
-        try:
-            said = function()
-        finally:
-            with os.fdopen(write, "w") as pipe:
-                pipe.write(said)
-            os._exit(0)
+        _work(work, write)
     os.close(write)
     with os.fdopen(read) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    return said
+        for line in pipe:
+            said(json.loads(line))
+    return os.waitpid(child, 0)[1] == 0
 
 
-def notice(function, tree, names, files):
-    """The test that fails first with the mutant; `survived` if none does."""
+def _work(work, write):
+    """The part of the child, which never returns."""
+    with open(os.environ.get("MUTANTS_LOG", os.devnull), "a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    status = 1
+    with contextlib.suppress(BaseException), os.fdopen(write, "w") as pipe:
 
-    def tested():
+        def say(what):
+            pipe.write(json.dumps(what) + "\n")
+            pipe.flush()
+
+        work(say)
+        status = 0
+    os._exit(status)
+
+
+def fails(item):
+    """Whether a test fails. Pytest says so to `Session`, which keeps it."""
+    Session.failed = False
+    item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
+    return Session.failed
+
+
+def callers(items, functions):
+    """Which tests call each function, `{function: [(seconds, number of the item), ...]}`."""
+    names = {id(function.__code__): name for name, function in functions.items()}
+    found = {name: [] for name in functions}
+
+    def work(say):
+        for number, item in enumerate(items):
+            seen, start = set(), time.process_time()
+            sys.setprofile(lambda frame, event, _, add=seen.add: add(id(frame.f_code)))
+            failed = fails(item)
+            sys.setprofile(None)
+            if not failed:
+                called = [name for key, name in names.items() if key in seen]
+                say((number, time.process_time() - start, called))
+
+    def said(line):
+        number, seconds, called = line
+        for name in called:
+            found[name].append((seconds, number))
+
+    if not in_a_fork(work, said):
+        raise RuntimeError("the tests did not run to their end; set MUTANTS_LOG to a file")
+    return found
+
+
+def chosen(tests, items, cases):
+    """The numbers of up to `cases` items of each test, first one of each, the quick ones first."""
+    times, rounds = {}, []
+    for seconds, number in random.Random(0).sample(tests, len(tests)):
+        test = items[number].originalname
+        times[test] = times.get(test, 0) + 1
+        if times[test] <= cases:
+            rounds.append((times[test] > 1, seconds, number))
+    return [number for _, _, number in sorted(rounds)]
+
+
+# --- Mutants and tests ---------------------------------------------------------------------------
+
+
+def notice(function, mutants, tests):
+    """For each mutant the test that fails first, or `survived`, and the seconds it took."""
+    found = []
+
+    def work(say):
+        for _, _, tree in mutants[len(found) :]:
+            signal.setitimer(signal.ITIMER_PROF, HUNG)  # which ends the process
+            start = time.process_time()
+            own = apply(function, tree)
+            by = next((item.nodeid for item in tests if fails(item)), "survived")
+            function.__code__ = own
+            say((by.rpartition("/")[2], round(time.process_time() - start, 1)))
+        if any(fails(item) for item in tests[:3]):
+            say(("a mutant left something behind", 0))
+
+    while len(found) < len(mutants):
+        if not in_a_fork(work, found.append):
+            found.append(("hangs", HUNG))
+    if len(found) > len(mutants):
+        raise RuntimeError(f"{function.__qualname__}: {found[-1][0]}")
+    return found
+
+
+class Session:
+    """A plugin of pytest: makes and tests mutants where it would run its tests."""
+
+    failed = False
+
+    def __init__(self, given):
+        self.given, self.rows = given, []
+
+    def pytest_configure(self):
+        """An example that fails suffices; hypothesis need not look for a smaller one."""
+        from hypothesis import Phase, settings
+
+        phases = (Phase.explicit, Phase.generate)
+        settings.register_profile("mutants", phases=phases, database=None, deadline=None)
+        settings.load_profile("mutants")
+
+    def pytest_runtest_makereport(self, item, call):
+        """Keeps that a test failed; nobody reads how, and writing it is slow."""
         import pytest
 
-        apply(function, tree)
-        return _first_failure(pytest, names, files)
+        if call.excinfo and not call.excinfo.errisinstance(pytest.skip.Exception):
+            Session.failed = True
+            return pytest.TestReport(item.nodeid, item.location, {}, "failed", "", call.when)
 
-    return in_a_fork(tested)
+    def pytest_runtestloop(self, session):
+        items = [item for item in session.items if item.originalname not in SLOW]
+        functions = {
+            (name, qualified): function
+            for name in self.given.modules
+            for qualified, function in functions_of(
+                importlib.import_module(f"segloss_ref.losses.{name}")
+            ).items()
+        }
+        users = callers(items, {".".join(key): value for key, value in functions.items()})
+        for (name, qualified), function in functions.items():
+            tests = chosen(users[f"{name}.{qualified}"], items, self.given.cases)
+            self.table(name, qualified, function, [items[number] for number in tests])
+        return True
 
-
-class _First:
-    """A plugin that runs the quick tests of some cases first, and keeps what fails first."""
-
-    def __init__(self, names):
-        self.names, self.failed = names, ""
-
-    def pytest_collection_modifyitems(self, items):
-        def place(item):
-            case = getattr(item, "callspec", None) and item.callspec.params.get("case")
-            quick = item.originalname in QUICK
-            if case is None or item.path.name != "test_contract.py":
-                return len(QUICK)
-            return QUICK.index(item.originalname) if quick and case in self.names else None
-
-        items[:] = sorted((item for item in items if place(item) is not None), key=place)
-
-    def pytest_runtest_logreport(self, report):
-        if report.failed and not self.failed:
-            self.failed = report.nodeid.rpartition("/")[2]
-
-
-def _first_failure(pytest, names, files):
-    first = _First(names)
-    files = [str(TESTS / file) for file in ("test_contract.py", *files)]
-    status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files], plugins=[first])
-    return first.failed or ("survived" if status == 0 else f"pytest ended with {int(status)}")
+    def table(self, name, qualified, function, tests):
+        mutants = mutants_of(function)
+        if len(mutants) > self.given.each:
+            mutants = random.Random(0).sample(mutants, self.given.each)
+        mutants.sort(key=lambda each: each[:2])
+        for (line, words, _), (by, took) in zip(mutants, notice(function, mutants, tests)):
+            if by == "survived":
+                by = REASONS.get((qualified, words), by)
+            self.rows.append((name, qualified, line, words, by, took))
+            print(*self.rows[-1], sep=" | ", flush=True)
+        write(self.given.out, self.rows, self.given.modules)
 
 
 # --- The table -----------------------------------------------------------------------------------
@@ -283,42 +366,29 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("modules", nargs="*", default=list(MODULES), help="of segloss_ref.losses")
+    parser.add_argument("modules", nargs="*", default=MODULES, help="of segloss_ref.losses")
     parser.add_argument("--each", type=int, default=20, help="mutants of a function, at most")
-    parser.add_argument("--losses", type=int, default=3, help="losses that are tested, at most")
+    parser.add_argument("--cases", type=int, default=4, help="cases of a test, at most")
     parser.add_argument("--out", type=Path, default=TABLE)
     given = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.path[:0] = [str(TESTS), str(TESTS.parent)]
     os.chdir(ROOT)
-    import cases
+    import pytest
 
-    # In a fork, since TensorFlow cannot be set up for the tests once it has computed.
-    users = json.loads(in_a_fork(lambda: json.dumps(callers(cases))))
-    rows = []
-    for name in given.modules:
-        module = importlib.import_module(f"segloss_ref.losses.{name}")
-        for qualified, function in functions_of(module).items():
-            found = mutants_of(function)
-            if len(found) > given.each:
-                found = random.Random(0).sample(found, given.each)
-            called_by = users.get(_place(function.__code__), [])
-            chosen = random.Random(0).sample(called_by, min(given.losses, len(called_by)))
-            for line, words, tree in sorted(found, key=lambda each: each[:2]):
-                start = time.perf_counter()
-                by = notice(function, tree, chosen, MODULES[name])
-                if by == "survived":
-                    by = REASONS.get((qualified, words), by)
-                took = round(time.perf_counter() - start, 1)
-                rows.append((name, qualified, line, words, by, took))
-                print(*rows[-1], sep=" | ", flush=True)
-                write(given.out, rows)
-    alive = [row for row in rows if row[4] == "survived"]
-    print(f"{len(alive)} of {len(rows)} mutants survived")
-    return 1 if alive else 0
+    session = Session(given)
+    status = pytest.main(["-q", "-s", "-p", "no:cacheprovider", str(TESTS)], plugins=[session])
+    alive = [row for row in session.rows if row[4] == "survived"]
+    print(f"{len(alive)} of {len(session.rows)} mutants survived")
+    return int(status) or (1 if alive else 0)
 
 
-def write(path, rows):
+def write(path, rows, modules):
+    """Writes the table; what it says of other modules stays."""
+    rows = [*map(list, rows)]
+    if path.exists():
+        with path.open(newline="") as file:
+            rows += [row for row in list(csv.reader(file))[1:] if row[0] not in modules]
+    rows.sort(key=lambda row: MODULES.index(row[0]))  # stable: a module keeps its order
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
