@@ -10,7 +10,8 @@ the code of the mutant, and its own back.
 First all tests run once, and which functions each one calls is kept. Then those that call a
 function run on each of its mutants, the quick ones first, up to `--cases` cases of each test, until
 one fails: a slow test is named only where no quicker one notices. The mutants of one function share
-a process, forked from one that has collected the tests. One that hangs is ended, and is noticed.
+a process, forked from one that has collected the tests, where TensorFlow has computed nothing yet:
+it cannot be forked later. One that hangs is ended, and is noticed.
 
 The table, one row a mutant, is written to data/results/mutants.csv: which test noticed it first,
 or `survived`. Rows of other modules stay. What survives is a test to write, or a change that
@@ -332,6 +333,10 @@ class Session:
             return pytest.TestReport(item.nodeid, item.location, {}, "failed", "", call.when)
 
     def pytest_runtestloop(self, session):
+        from tensorflow.python.eager import context
+
+        if context.context()._context_handle is not None:  # a fork of it would wait forever
+            raise RuntimeError("a module of tests computes with TensorFlow where it is imported")
         items = [item for item in session.items if item.originalname not in SLOW]
         functions = {
             (name, qualified): function
