@@ -226,7 +226,7 @@ class PixelLoss(SegmentationLoss):
 def mean_over_pixels(values, batch):
     """The weighted mean over the pixels of each region, `(regions, classes)`."""
     if batch.mass is None:
-        return ops.sum(values, axis=1) / ops.cast(ops.shape(values)[1], values.dtype)
+        return total(values) / ops.cast(ops.shape(values)[1], values.dtype)
     return ratio(total(values, batch.mass), total(batch.mass))
 
 

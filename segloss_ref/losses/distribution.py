@@ -11,7 +11,7 @@ from segloss_ref.checks import (
     check_whole,
 )
 from segloss_ref.distance import signed_distance
-from segloss_ref.losses.arithmetic import mean, ratio
+from segloss_ref.losses.arithmetic import flat, mean, ratio
 from segloss_ref.losses.base import PixelLoss
 
 
@@ -80,6 +80,9 @@ class TrueClassLoss(PixelLoss):
 
     def _charged(self, prediction, a, b):
         """`a c(p) + b c(1 - p)`, element by element."""
+        if prediction.flat is not prediction:
+            values = self._charged(prediction.flat, *flat(a, b))
+            return ops.reshape(values, ops.shape(prediction.values))
         if self._is_cross_entropy:
             return prediction.cross_entropy(a, b)
         log_p, log_not_p = prediction.log_p, prediction.log_not_p

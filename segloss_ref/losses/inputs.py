@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from segloss_ref.checks import VOID, check_data_format, check_labels, visible
+from segloss_ref.losses.arithmetic import flat
 
 # How far a probability or a soft label may lie outside of [0, 1], and the sum of a pixel's classes
 # from 1: what half precision and interpolation do to them.
@@ -64,6 +65,18 @@ def in_rows(x, regions):
     return ops.reshape(x, (regions, pixels, shape[-1]))
 
 
+def _of_flat(function):
+    """A property that is computed on `flat`, and has the shape of the prediction all the same."""
+
+    @functools.wraps(function)
+    def of_flat(self):
+        if self.flat is self:
+            return function(self)
+        return ops.reshape(getattr(self.flat, function.__name__), ops.shape(self.values))
+
+    return functools.cached_property(of_flat)
+
+
 class Prediction:
     """Class probabilities `p`, and the logarithms of `p` and `1 - p`, from logits or from `p`.
 
@@ -76,6 +89,12 @@ class Prediction:
         self.values, self.from_logits, self.softmax = values, from_logits, softmax
 
     @functools.cached_property
+    def flat(self):
+        """The same of one class without the last axis, see `arithmetic.flat`."""
+        (values,) = flat(self.values)
+        return self if values is self.values else Prediction(values, self.from_logits, False)
+
+    @_of_flat
     def p(self):
         if not self.from_logits:
             return self.values
@@ -83,7 +102,7 @@ class Prediction:
             return _over_classes(ops.softmax, self.values)
         return ops.sigmoid(self.values)
 
-    @functools.cached_property
+    @_of_flat
     def log_p(self):
         if not self.from_logits:
             return _safe_log(self.values)
@@ -92,7 +111,7 @@ class Prediction:
         positive, rest = self._softplus
         return (1 - positive) * self.values - rest
 
-    @functools.cached_property
+    @_of_flat
     def log_not_p(self):
         if not self.from_logits:
             return _safe_log(1 - self.values)
@@ -119,12 +138,16 @@ class Prediction:
         if not self.from_logits or keras.backend.backend() == "torch":  # which is fast as it is
             return -ops.sum(a * self.log_p, axis=-1, keepdims=True)
         z = self.values
-        z = z - ops.stop_gradient(ops.max(z, axis=-1, keepdims=True))
-        mass = ops.log(ops.sum(ops.exp(z), axis=-1, keepdims=True))
-        return ops.sum(a, axis=-1, keepdims=True) * mass - ops.sum(a * z, axis=-1, keepdims=True)
+        z = z - ops.stop_gradient(ops.max(z, axis=-1))[..., None]
+        mass = ops.log(ops.sum(ops.exp(z), axis=-1))
+        values = ops.sum(a, axis=-1) * mass - ops.sum(a * z, axis=-1)
+        return values[..., None]  # at the end: see `arithmetic.flat`
 
     def binary_cross_entropy(self, y):
         """`-y log p - (1 - y) log(1 - p)`."""
+        if self.flat is not self:
+            values = self.flat.binary_cross_entropy(*flat(y))
+            return ops.reshape(values, ops.shape(self.values))
         if not self.from_logits or self.softmax:
             return self.cross_entropy(y, 1 - y)
         if keras.backend.backend() == "torch":  # one operation instead of ten
@@ -244,8 +267,8 @@ def _emptied(keep, *arrays):
         return tuple(ops.where(keep, x, 0) for x in arrays)
 
     # In most batches nothing is out, and of several classes values as they came take half the time
-    # in a compiled graph. (Of one class the question costs more than its answer saves.)
-    asks = arrays[0].shape[-1] > 1 and keras.backend.backend() != "torch"
+    # in a graph of TensorFlow. (Of one class the question costs more than its answer saves.)
+    asks = arrays[0].shape[-1] > 1 and keras.backend.backend() == "tensorflow"
     if not asks or visible(keep[:0]) is not None:
         return emptied()
     return ops.cond(ops.all(keep), lambda: arrays, emptied)

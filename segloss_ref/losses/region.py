@@ -4,7 +4,7 @@ from keras import ops
 
 from segloss_ref.catalogue import catalogued
 from segloss_ref.checks import check_choice, check_flag, check_number
-from segloss_ref.losses.arithmetic import power, ratio, total
+from segloss_ref.losses.arithmetic import flat, power, ratio, total
 from segloss_ref.losses.base import RegionLoss, SegmentationLoss
 
 
@@ -30,6 +30,7 @@ def soft_counts(y, p, weight):
     That is what a prediction got right, made up and missed, in pixels. The differences are taken
     of each pixel, where they are exact; those of sums would not be.
     """
+    y, p, weight = flat(y, p, weight)
     right = y * p
     return total(right, weight), total(p - right, weight), total(y - right, weight)
 
@@ -40,6 +41,7 @@ def dice(y, p, weight, smooth, squared):
     Written as (Σ y^q + Σ p^q - 2 Σ y p) / (Σ y^q + Σ p^q + s), where the numerator is a sum of
     what is wrong at each pixel: nothing cancels when the overlap is almost perfect.
     """
+    y, p, weight = flat(y, p, weight)
     if squared:
         wrong, both = ops.square(y - p), ops.square(y) + ops.square(p)
     else:
@@ -342,16 +344,16 @@ class JaccardMetricLoss(SmoothedLoss):
         return jaccard_metric(batch.y, batch.prediction.p, batch.mass, self.smooth)
 
 
-def generalized_dice(y, p, weight, exponent, penalty, class_weights):
+def generalized_dice(right, wrong, volume, exponent, penalty, class_weights):
     """`1 - 2 Σ_c v_c TP_c / Σ_c v_c (2 TP_c + (1 + k) (FP_c + FN_c))`, classes on the last axis.
 
-    v_c = 1 / V_c^exponent of the true volumes V_c = Σ y_c, and 0 for an absent class. Written as
-    wrong / (right + wrong), where nothing cancels. If no class is left, it is 0.
+    Of each class what is right, TP, what is wrong, FP + FN, and the true volume V = Σ y, of which
+    v = 1 / V^exponent, and 0 for an absent class. Written as wrong / (right + wrong), where nothing
+    cancels. If no class is left, it is 0.
     """
-    tp, fp, fn = soft_counts(y, p, weight)
-    shares = class_weights * _inverse_volumes(total(y, weight), exponent)
-    right = 2 * ops.sum(shares * tp, axis=-1)
-    wrong = (1 + penalty) * ops.sum(shares * (fp + fn), axis=-1)
+    shares = class_weights * _inverse_volumes(volume, exponent)
+    right = 2 * ops.sum(shares * right, axis=-1)
+    wrong = (1 + penalty) * ops.sum(shares * wrong, axis=-1)
     return ratio(wrong, right + wrong)
 
 
@@ -423,18 +425,25 @@ class GeneralizedDiceLoss(RegionLoss):
     def region_values(self, batch):
         if not batch.prediction.softmax:
             return super().region_values(batch)
-        y = batch.y
+        y, p, mass = batch.y, batch.prediction.p, batch.mass
         weights = ops.convert_to_tensor(self.weights_of(y.shape[-1]), dtype=y.dtype)
-        return self._joint(y, batch.prediction.p, batch.mass, weights), batch.image_weight
+        tp, fp, fn = soft_counts(y, p, mass)
+        return self._joint(tp, fp + fn, total(y, mass), weights), batch.image_weight
 
     def class_values(self, batch):
-        y, p = (ops.stack([x, 1 - x], axis=-1) for x in (batch.y, batch.prediction.p))
-        weight = None if batch.mass is None else batch.mass[..., None]
-        return self._joint(y, p, weight, 1.0)
+        y, p, mass = flat(batch.y, batch.prediction.p, batch.mass)
+        tp, fp, fn = soft_counts(y, p, mass)
+        # The background of a class is a class as well: what is wrong of one is of the other.
+        both = (
+            (tp, total((1 - y) * (1 - p), mass)),
+            (fp + fn,) * 2,
+            (total(y, mass), total(1 - y, mass)),
+        )
+        return self._joint(*(ops.stack(pair, axis=-1) for pair in both), 1.0)
 
-    def _joint(self, y, p, weight, class_weights):
+    def _joint(self, right, wrong, volume, class_weights):
         exponent = _EXPONENTS[self.weighting]
-        return generalized_dice(y, p, weight, exponent, self.penalty, class_weights)
+        return generalized_dice(right, wrong, volume, exponent, self.penalty, class_weights)
 
     def get_config(self):
         return {**super().get_config(), "weighting": self.weighting, "penalty": self.penalty}
