@@ -4,17 +4,20 @@
     .cache/parity/bin/python benchmarks/bench_losses.py --backend torch      PyTorch, eager
     .cache/jax/bin/python benchmarks/bench_losses.py --backend jax           jax.jit
 
-On float32 logits, with masks or integer class maps. Ours, the peer and the floor take turns in one
-process. A ratio is that of the medians, its spread the quartiles of the ratios of single rounds.
-The floor is a product and a sum with its gradient: less cannot be done. The time of the first call,
-in seconds, is what compiling takes. `--only dice --mode xla --case masks` measures less, `--all`
-losses without a peer as well. `--store` puts the rows of the backend into `data/results/speed.csv`
-and says beside it what they were measured with; `make bench` does all three, with nothing else
-running.
+On float32 logits, with masks or integer class maps. Ours, the peers and the floor take turns in one
+process; the peer of the table is the fastest. A ratio is that of the medians, its spread the
+quartiles of the ratios of single rounds. The floor is a product and a sum with its gradient: less
+cannot be done. The time of the first call, in seconds, is what compiling takes. Memory is what the
+process grows by in one step, at its highest (on Linux).
+
+`--only dice --mode xla --case masks` measures less, `--all` losses without a peer as well.
+`--store` puts the rows of the backend into `data/results/speed.csv` and says beside it what they
+were measured with; `make bench` does all three, with nothing else running.
 """
 
 import argparse
 import csv
+import ctypes
 import importlib
 import json
 import os
@@ -31,8 +34,8 @@ os.environ.setdefault("KERAS_TORCH_DEVICE", "cpu")
 TABLE = Path(__file__).resolve().parent.parent / "data" / "results" / "speed.csv"
 LIBRARIES = {
     "tensorflow": ("keras", "tensorflow", "numpy"),
-    "torch": ("keras", "torch", "monai", "segmentation_models_pytorch", "numpy"),
-    "jax": ("keras", "jax", "numpy"),
+    "torch": ("keras", "torch", "monai", "segmentation_models_pytorch", "kornia", "numpy"),
+    "jax": ("keras", "jax", "optax", "numpy"),
 }
 CASES = {"masks": (8, 512, 512, 1), "volumes": (2, 64, 64, 64, 4)}
 MODES = {
@@ -40,7 +43,9 @@ MODES = {
     "torch": ("eager", "eager, classes first"),  # or "compiled", which takes minutes
     "jax": ("jit",),
 }
-COLUMNS = "backend mode case loss peer ratio low high ours_ms peer_ms floors first_s".split()
+COLUMNS = (
+    "backend mode case loss peer ratio low high ours_ms peer_ms floors first_s ours_mb peer_mb"
+).split()
 
 
 def draw(shape):
@@ -65,7 +70,8 @@ def floor(y, z):
 # --- The others ---------------------------------------------------------------------------------
 
 
-def keras_peers(classes):
+def tensorflow_peers(classes):
+    """The losses of Keras. Truth first, prediction second, as with all that follow here."""
     from keras import losses, ops
 
     def of_mask(loss, activated=True):
@@ -78,57 +84,111 @@ def keras_peers(classes):
 
         return call
 
+    of = of_mask if classes == 1 else of_map
+    dice = of(losses.Dice(axis=(1, 2, 3)))
+    tversky = of(losses.Tversky(axis=(1, 2, 3)))
     if classes == 1:
-        cross_entropy = of_mask(losses.BinaryCrossentropy(from_logits=True), False)
-        dice = of_mask(losses.Dice(axis=(1, 2, 3)))
+        cross_entropy = of(losses.BinaryCrossentropy(from_logits=True), False)
         focal = losses.BinaryFocalCrossentropy(apply_class_balancing=True, from_logits=True)
-        return {
-            "BinaryCrossEntropyLoss": cross_entropy,
-            "DiceLoss": dice,
-            "DiceCrossEntropyLoss": lambda y, z: dice(y, z) + cross_entropy(y, z),
-            "FocalLoss": of_mask(focal, False),
-            "TverskyLoss": of_mask(losses.Tversky(axis=(1, 2, 3))),
-        }
-    cross_entropy = losses.SparseCategoricalCrossentropy(from_logits=True)
-    dice = of_map(losses.Dice(axis=(1, 2, 3)))
+    else:
+        cross_entropy = losses.SparseCategoricalCrossentropy(from_logits=True)
+        focal = losses.CategoricalFocalCrossentropy(from_logits=True)
+    kind = "Binary" if classes == 1 else "Categorical"
     return {
-        "CategoricalCrossEntropyLoss": cross_entropy,
-        "DiceLoss": dice,
-        "DiceCrossEntropyLoss": lambda y, z: dice(y, z) + cross_entropy(y, z),
-        "FocalLoss": of_map(losses.CategoricalFocalCrossentropy(from_logits=True), False),
-        "TverskyLoss": of_map(losses.Tversky(axis=(1, 2, 3))),
+        f"{kind}CrossEntropyLoss": {"Keras": cross_entropy},
+        "DiceLoss": {"Keras": dice},
+        "DiceCrossEntropyLoss": {"Keras": lambda y, z: dice(y, z) + cross_entropy(y, z)},
+        "FocalLoss": {"Keras": of(focal, False)},
+        "TverskyLoss": {"Keras": tversky},
     }
 
 
 def torch_peers(classes):
-    """One of PyTorch, MONAI or SMP for each; prediction first, classes second."""
+    """Those of PyTorch, MONAI, SMP and kornia; the classes stand second."""
+    import kornia.losses as kornia
     import monai.losses as monai
     import segmentation_models_pytorch.losses as smp
     import torch.nn.functional as F
 
-    def of(loss):
-        return lambda y, z: loss(z, y if classes == 1 else y[:, None])
+    def of(loss, activated=False):
+        def call(y, z):
+            return loss(z.sigmoid() if activated else z, y if classes == 1 else y[:, None])
+
+        return call
+
+    def of_map(loss):
+        return lambda y, z: loss(z, y.long())
 
     if classes == 1:
         active = {"sigmoid": True}
-        return {
-            "BinaryCrossEntropyLoss": lambda y, z: F.binary_cross_entropy_with_logits(z, y),
-            "DiceLoss": of(monai.DiceLoss(**active)),
-            "DiceCrossEntropyLoss": of(monai.DiceCELoss(**active)),
-            "FocalLoss": of(monai.FocalLoss(alpha=0.25)),
-            "TverskyLoss": of(monai.TverskyLoss(**active)),
-            "GeneralizedDiceLoss": of(monai.GeneralizedDiceLoss(**active)),
-            "LovaszHingeLoss": lambda y, z: smp.LovaszLoss("binary")(z, y),
+        own = {
+            "BinaryCrossEntropyLoss": {"PyTorch": of(F.binary_cross_entropy_with_logits)},
+            "LovaszHingeLoss": {
+                "SMP": of(smp.LovaszLoss("binary")),
+                "kornia": lambda y, z: kornia.lovasz_hinge_loss(z, y[:, 0]),
+            },
+            "SSIMLoss": {"kornia": of(kornia.SSIMLoss(11), activated=True)},
+            "SoftClDiceLoss": {"MONAI": of(monai.SoftclDiceLoss(iter_=10), activated=True)},
         }
-    active = {"softmax": True, "to_onehot_y": True}
-    return {
-        "CategoricalCrossEntropyLoss": lambda y, z: F.cross_entropy(z, y.long()),
-        "DiceLoss": of(monai.DiceLoss(**active)),
-        "DiceCrossEntropyLoss": of(monai.DiceCELoss(**active)),
-        "FocalLoss": of(monai.FocalLoss(use_softmax=True, to_onehot_y=True)),
-        "TverskyLoss": of(monai.TverskyLoss(**active)),
-        "GeneralizedDiceLoss": of(monai.GeneralizedDiceLoss(**active)),
+        focal = {
+            "MONAI": of(monai.FocalLoss(alpha=0.25)),
+            "SMP": of(smp.FocalLoss("binary", alpha=0.25)),
+            "kornia": of(kornia.BinaryFocalLossWithLogits(0.25, reduction="mean")),
+        }
+        of_smp, mode = of, "binary"
+    else:
+        active = {"softmax": True, "to_onehot_y": True}
+        own = {
+            "CategoricalCrossEntropyLoss": {"PyTorch": of_map(F.cross_entropy)},
+            "LovaszSoftmaxLoss": {"SMP": of_map(smp.LovaszLoss("multiclass"))},
+        }
+        focal = {"MONAI": of(monai.FocalLoss(use_softmax=True, to_onehot_y=True))}
+        of_smp, mode = of_map, "multiclass"
+    return own | {
+        "DiceLoss": {
+            "MONAI": of(monai.DiceLoss(**active)),
+            "SMP": of_smp(smp.DiceLoss(mode)),
+        },
+        "DiceCrossEntropyLoss": {"MONAI": of(monai.DiceCELoss(**active))},
+        "FocalLoss": focal,
+        "TverskyLoss": {
+            "MONAI": of(monai.TverskyLoss(**active)),
+            "SMP": of_smp(smp.TverskyLoss(mode)),
+        },
+        "GeneralizedDiceLoss": {"MONAI": of(monai.GeneralizedDiceLoss(**active))},
     }
+
+
+def jax_peers(classes):
+    """Those of optax."""
+    import jax
+    import optax.losses as optax
+
+    if classes == 1:
+        found = {
+            "BinaryCrossEntropyLoss": lambda y, z: optax.sigmoid_binary_cross_entropy(z, y),
+            "DiceLoss": lambda y, z: optax.binary_dice_loss(z, y),
+            "FocalLoss": lambda y, z: optax.sigmoid_focal_loss(z, y, alpha=0.25),
+            "TverskyLoss": lambda y, z: optax.binary_dice_loss(z, y, alpha=0.3, beta=0.7),
+        }
+    else:
+        sparse = optax.softmax_cross_entropy_with_integer_labels
+
+        def one_hot(y):
+            return jax.nn.one_hot(y, classes)
+
+        found = {
+            "CategoricalCrossEntropyLoss": lambda y, z: sparse(z, y),
+            "DiceLoss": lambda y, z: optax.dice_loss(z, one_hot(y)),
+            "TverskyLoss": lambda y, z: optax.dice_loss(z, one_hot(y), alpha=0.3, beta=0.7),
+        }
+    means = {name: lambda y, z, f=f: f(y, z).mean() for name, f in found.items()}
+    entropy, dice = (means[name] for name in list(means)[:2])
+    means["DiceCrossEntropyLoss"] = lambda y, z: dice(y, z) + entropy(y, z)
+    return {name: {"optax": of} for name, of in means.items()}
+
+
+PEERS = {"tensorflow": tensorflow_peers, "torch": torch_peers, "jax": jax_peers}
 
 
 # --- One call, forward and backward -------------------------------------------------------------
@@ -173,7 +233,7 @@ STEPS = {"tensorflow": tensorflow_step, "torch": torch_step, "jax": jax_step}
 
 
 def runs(backend, mode, case, only, everything):
-    """For each loss: its name, that of its peer, and the steps to time, by who takes them."""
+    """For each loss: its name, and the steps to time, by who takes them."""
     import keras
     import numpy as np
 
@@ -181,8 +241,7 @@ def runs(backend, mode, case, only, everything):
 
     y, z = draw(CASES[case])
     classes = z.shape[-1]
-    peers = torch_peers(classes) if backend == "torch" else keras_peers(classes)
-    common, peers = set(peers), {} if backend == "jax" else peers  # JAX has only the floor
+    peers = PEERS[backend](classes)
     first = (np.moveaxis(y, -1, 1) if y.ndim == z.ndim else y), np.moveaxis(z, -1, 1).copy()
     entries = [entry.loss for entry in segloss_ref.catalogue()]
     for cls in sorted(entries, key=lambda cls: cls.__name__):
@@ -190,7 +249,7 @@ def runs(backend, mode, case, only, everything):
         loss = cls()
         kind = "binary" if classes == 1 else "exclusive"
         fits = kind in loss.takes and z.ndim - 2 in loss.dimensions and loss.truth == "mask"
-        if not fits or not (everything or name in common) or (only and only not in name.lower()):
+        if not fits or not (everything or name in peers) or (only and only not in name.lower()):
             continue
         try:
             loss = cls(from_logits=True)
@@ -201,10 +260,9 @@ def runs(backend, mode, case, only, everything):
             loss, ours = cls(from_logits=True, data_format="channels_first"), first
         step = partial(STEPS[backend], mode)
         steps = {"ours": step(loss, *ours), "floor": step(floor, y, z)}
-        if name in peers:
-            steps["peer"] = step(peers[name], *(first if backend == "torch" else (y, z)))
-        peer = "Keras" if backend == "tensorflow" else "PyTorch, MONAI or SMP"
-        yield name, peer if name in peers else "", steps
+        for peer, of in peers.get(name, {}).items():
+            steps[peer] = step(of, *(first if backend == "torch" else (y, z)))
+        yield name, steps
         keras.utils.clear_session()
 
 
@@ -232,19 +290,43 @@ def measure(steps, rounds, seconds=20.0):
     return times, first
 
 
-def row_of(times, first):
+def memory(step):
+    """The megabytes that the process grows by in one step, at its highest; `None` if not known."""
+    own = Path("/proc/self")
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed is given back
+        (own / "clear_refs").write_text("5")  # the highest is now
+        before = _status(own, "VmRSS")
+        step()
+        return (_status(own, "VmHWM") - before) / 1024
+    except OSError:
+        return None
+
+
+def _status(process, key):
+    lines = (process / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
+
+
+def row_of(steps, times, first):
     medians = {who: statistics.median(of) for who, of in times.items()}
-    other = "peer" if "peer" in times else "floor"
+    peers = sorted(set(times) - {"ours", "floor"}, key=medians.get)
+    other = peers[0] if peers else "floor"
     pairs = [a / b for a, b in zip(times["ours"], times[other], strict=True)]
     low, _, high = statistics.quantiles(pairs, n=4)
+    used = {who: memory(steps[who]) for who in ("ours", *peers[:1])}
+    used = {who: "" if mb is None else f"{mb:.0f}" for who, mb in used.items()}
     return {
+        "peer": other if peers else "",
         "ratio": f"{medians['ours'] / medians[other]:.2f}",
         "low": f"{low:.2f}",
         "high": f"{high:.2f}",
         "ours_ms": f"{1e3 * medians['ours']:.2f}",
-        "peer_ms": f"{1e3 * medians['peer']:.2f}" if "peer" in times else "",
+        "peer_ms": f"{1e3 * medians[other]:.2f}" if peers else "",
         "floors": f"{medians['ours'] / medians['floor']:.1f}",
         "first_s": f"{first['ours']:.1f}",
+        "ours_mb": used["ours"],
+        "peer_mb": used[other] if peers else "",
     }
 
 
@@ -302,9 +384,9 @@ def main():
     for case in [args.case] if args.case else CASES:
         for mode in [args.mode] if args.mode else MODES[args.backend]:
             found = runs(args.backend, mode, case, args.only.lower(), args.all)
-            for name, peer, steps in found:
-                row = {"backend": args.backend, "mode": mode, "case": case}
-                row |= {"loss": name, "peer": peer, **row_of(*measure(steps, args.rounds))}
+            for name, steps in found:
+                row = {"backend": args.backend, "mode": mode, "case": case, "loss": name}
+                row |= row_of(steps, *measure(steps, args.rounds))
                 rows.append(row)
                 print("\t".join(row[c] for c in COLUMNS[1:]), flush=True)
     if args.store:
