@@ -22,14 +22,17 @@ __all__ = []
 def _function_of(loss: type[SegmentationLoss], name: str) -> Callable:
     """The loss as a function of this name, with the settings of the class in its signature."""
 
-    def function(y_true: Any, y_pred: Any, sample_weight: Any = None, **settings) -> Any:
+    def function(y_true: Any, y_pred: Any, sample_weight: Any = None, **settings: Any) -> Any:
         terms = loss(**settings).terms(y_true, y_pred, sample_weight)
         return sum(factor * values * weights for factor, values, weights in terms)
 
     signature = inspect.signature(function)
     called = list(signature.parameters.values())[:-1]
+    hints = _hints_of(loss)
     settings = [
-        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default)
+        inspect.Parameter(
+            key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[key]
+        )
         for key, default in defaults_of(loss).items()
         if key not in ("name", "reduction")
     ]
@@ -49,6 +52,16 @@ def _function_of(loss: type[SegmentationLoss], name: str) -> Callable:
         TypeError: for a setting that the class does not have.
     """
     return function
+
+
+def _hints_of(loss: type[SegmentationLoss]) -> dict[str, Any]:
+    """The type hints of all settings, from the constructors that have them."""
+    found: dict[str, Any] = {}
+    for owner in (*loss.__mro__, *getattr(loss, "kwargs_go_to", object).__mro__):
+        if "__init__" in vars(owner):
+            for name, setting in inspect.signature(owner.__init__).parameters.items():
+                found.setdefault(name, setting.annotation)
+    return found
 
 
 for _entry in catalogue():

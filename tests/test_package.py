@@ -20,8 +20,19 @@ import modules
 ROOT = Path(__file__).resolve().parent.parent
 #: What only a part of the package needs, and `import segloss_ref` must not wait for.
 HEAVY = "matplotlib pandas yaml PIL skimage tifffile nibabel pooch platformdirs scipy.stats"
-#: Parts whose public functions do not have all their type hints yet.
-UNHINTED = ("segloss_ref.losses", "segloss_ref.metrics", "segloss_ref.functional")
+#: Parts whose public functions do not have all their type hints yet. `functional` is made of the
+#: hints of the losses: it is done when they are.
+UNHINTED = (
+    "segloss_ref.losses.arithmetic",
+    "segloss_ref.losses.base",
+    "segloss_ref.losses.distribution",
+    "segloss_ref.losses.expressions",
+    "segloss_ref.losses.inputs",
+    "segloss_ref.losses.region",
+    "segloss_ref.losses.structure",
+    "segloss_ref.losses.topology",
+    "segloss_ref.functional",
+)
 
 
 def test_imports_run_one_way():

@@ -1,15 +1,23 @@
 """Losses that look at where the boundary is."""
 
+from typing import Any
+
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import check_flag, check_number, check_spacing, check_whole
+from segloss_ref.checks import Tensor, check_flag, check_number, check_spacing, check_whole
 from segloss_ref.distance import rim, signed_distance, squared_distance
 from segloss_ref.losses.arithmetic import nan_of, ratio
 from segloss_ref.losses.base import ClassPixelLoss, RegionLoss
 from segloss_ref.losses.distribution import BinaryCrossEntropyLoss, TrueClassLoss
-from segloss_ref.losses.inputs import assemble, checked_weight, classes_last, instance_map
-from segloss_ref.weight_maps import UNetWeightMap, separate_touching_ops, unet_weight_map_ops
+from segloss_ref.losses.inputs import Batch, assemble, checked_weight, classes_last, instance_map
+from segloss_ref.weight_maps import (
+    ClassWeights,
+    Spacing,
+    UNetWeightMap,
+    separate_touching_ops,
+    unet_weight_map_ops,
+)
 
 
 @catalogued(
@@ -62,15 +70,15 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
 
     def __init__(
         self,
-        w0=10.0,
-        sigma=5.0,
-        class_weights=None,
-        surround=0,
-        spacing=1.0,
+        w0: float = 10.0,
+        sigma: float = 5.0,
+        class_weights: ClassWeights = None,
+        surround: int = 0,
+        spacing: Spacing = 1.0,
         *,
-        name="shape_aware",
-        **kwargs,
-    ):
+        name: str | None = "shape_aware",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         # The layer owns the settings of the map and their checks.
         layer = UNetWeightMap(w0, sigma, class_weights, spacing=spacing)
@@ -78,7 +86,9 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
         self.spacing = layer.spacing
         self.surround = check_whole("surround", surround, at_least=0)
 
-    def batch_of(self, y_true, y_pred, sample_weight=None):
+    def batch_of(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Batch:
         y_true, y_pred, sample_weight = classes_last(
             y_true, y_pred, sample_weight, self.data_format
         )
@@ -100,10 +110,10 @@ class ShapeAwareLoss(BinaryCrossEntropyLoss):
             valid, weight = valid | wrong, ops.where(wrong, ops.ones_like(weight), weight)
         return assemble(y[..., None], valid, y_pred, weight, self)
 
-    def factors_of_classes(self, batch):
+    def factors_of_classes(self, batch: Batch) -> Tensor | None:
         return None  # the map holds them
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "w0": self.w0,
@@ -167,15 +177,21 @@ class BoundaryLoss(ClassPixelLoss):
         map is made here, on the device: it need not be prepared with the data.
     """
 
-    def __init__(self, spacing=1.0, *, name="boundary", **kwargs):
+    def __init__(
+        self,
+        spacing: float | tuple[float, ...] = 1.0,
+        *,
+        name: str | None = "boundary",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.spacing = check_spacing("spacing", spacing)
 
-    def class_pixel_values(self, batch):
+    def class_pixel_values(self, batch: Batch) -> Tensor:
         distance = _signed_distance(batch, batch.y, self.spacing)
         return distance * batch.prediction.p + nan_of(batch.y)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "spacing": self.spacing}
 
 
@@ -219,27 +235,40 @@ class HausdorffDistanceLoss(ClassPixelLoss):
         take the logarithm after the mean over classes and images.
     """
 
-    def __init__(self, alpha=2.0, log=False, spacing=1.0, *, name="hausdorff_distance", **kwargs):
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        log: bool = False,
+        spacing: float | tuple[float, ...] = 1.0,
+        *,
+        name: str | None = "hausdorff_distance",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.alpha = check_number("alpha", alpha, above=0)
         self.log = check_flag("log", log)
         self.spacing = check_spacing("spacing", spacing)
 
-    def class_pixel_values(self, batch):
+    def class_pixel_values(self, batch: Batch) -> Tensor:
         p = batch.prediction.p
         distances = [_signed_distance(batch, x, self.spacing) for x in (p, batch.y)]
         return ops.square(p - batch.y) * sum(ops.abs(d) ** self.alpha for d in distances)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         values = super().class_values(batch)
         return ops.log1p(values) if self.log else values
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"alpha": self.alpha, "log": self.log, "spacing": self.spacing}
         return {**super().get_config(), **own}
 
 
-def mean_curve_distance(predicted, true, dtype="float32", spacing=1.0):
+def mean_curve_distance(
+    predicted: Tensor,
+    true: Tensor,
+    dtype: Any = "float32",
+    spacing: float | tuple[float, ...] = 1.0,
+) -> Tensor:
     """The mean distance from the curve around a predicted mask to the curve around the true one.
 
     Args:
@@ -296,22 +325,30 @@ class AlArifShapeLoss(TrueClassLoss):
         of the U-Net: that is `ShapeAwareLoss`.
     """
 
-    def __init__(self, spacing=1.0, *, name="al_arif_shape", **kwargs):
+    def __init__(
+        self,
+        spacing: float | tuple[float, ...] = 1.0,
+        *,
+        name: str | None = "al_arif_shape",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.spacing = check_spacing("spacing", spacing)
 
-    def class_factors(self, batch):
+    def class_factors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         predicted, true = _mask(batch, batch.prediction.p), _mask(batch, batch.y)
         wrong = ops.cast(ops.logical_xor(predicted, true), batch.y.dtype)
         distance = mean_curve_distance(predicted, true, batch.y.dtype, self.spacing)
         factor = 1 + batch.in_regions(distance * wrong)
         return factor, factor
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "spacing": self.spacing}
 
 
-def difference_over_union(y, p, weight, alpha, smooth):
+def difference_over_union(
+    y: Tensor, p: Tensor, weight: Tensor, alpha: Tensor, smooth: float
+) -> Tensor:
     """`Σ (y - p)² / (Σ (y - p)² + (1 - α) Σ y p + s)`, `(regions, classes)`."""
     wrong = ops.sum(weight * ops.square(y - p), axis=1)
     return wrong / (wrong + (1 - alpha) * ops.sum(weight * y * p, axis=1) + smooth)
@@ -354,12 +391,19 @@ class BoundaryDoULoss(RegionLoss):
         two empty masks cost 1, and sums over the batch (`per="batch"`).
     """
 
-    def __init__(self, max_alpha=0.8, smooth=1.0, *, name="boundary_dou", **kwargs):
+    def __init__(
+        self,
+        max_alpha: float = 0.8,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "boundary_dou",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.max_alpha = check_number("max_alpha", max_alpha, at_least=0, at_most=1)
         self.smooth = check_number("smooth", smooth, above=0)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         mask = _mask(batch, batch.y)
         length, size = (
             ops.sum(ops.cast(batch.in_regions(m), batch.y.dtype), axis=1) for m in (rim(mask), mask)
@@ -368,5 +412,5 @@ class BoundaryDoULoss(RegionLoss):
         p = batch.prediction.p
         return difference_over_union(batch.y, p, batch.weight, alpha, self.smooth)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "max_alpha": self.max_alpha, "smooth": self.smooth}

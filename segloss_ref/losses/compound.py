@@ -1,9 +1,12 @@
 """Losses that are sums of losses, with names of their own."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 from keras import ops
 
 from segloss_ref.catalogue import catalogued, known_to_keras
-from segloss_ref.checks import check_flag, check_number
+from segloss_ref.checks import Tensor, check_flag, check_number
 from segloss_ref.losses.arithmetic import mean, power, ratio
 from segloss_ref.losses.base import CompoundLoss, RegionLoss, SegmentationLoss
 from segloss_ref.losses.distribution import (
@@ -13,6 +16,7 @@ from segloss_ref.losses.distribution import (
     background_share,
     focal,
 )
+from segloss_ref.losses.inputs import Batch
 from segloss_ref.losses.region import DiceLoss, SmoothedLoss, soft_counts, tversky
 
 
@@ -27,7 +31,7 @@ class CrossEntropy(TrueClassLoss):
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
     """
 
-    def __init__(self, *, name="cross_entropy", **kwargs):
+    def __init__(self, *, name: str | None = "cross_entropy", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
 
@@ -45,14 +49,16 @@ class NamedCompound(CompoundLoss):
 
     kwargs_go_to = RegionLoss
 
-    def __init__(self, losses, weights, *, name):
+    def __init__(
+        self, losses: Sequence[SegmentationLoss], weights: Sequence[float], *, name: str | None
+    ) -> None:
         super().__init__(losses, weights, name=name)
         (regions,) = (loss for loss in losses if isinstance(loss, RegionLoss))
         self.per, self.ignore_class = regions.per, regions.ignore_class
         self.class_weights, self.classes = regions.class_weights, regions.classes
         self.include_background = regions.include_background
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **SegmentationLoss.get_config(self),
             "class_weights": self.class_weights,
@@ -61,11 +67,11 @@ class NamedCompound(CompoundLoss):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 
-def of_pixels(settings):
+def of_pixels(settings: dict[str, Any]) -> dict[str, Any]:
     """Of the settings of a loss over regions, those that one over pixels has, too."""
     return {k: v for k, v in settings.items() if k not in ("include_background", "classes")}
 
@@ -81,13 +87,22 @@ class DicePlus(NamedCompound):
         **kwargs: see `RegionLoss` and `SegmentationLoss`.
     """
 
-    def __init__(self, loss, weight, dice_weight, smooth, *, name, **kwargs):
+    def __init__(
+        self,
+        loss: SegmentationLoss,
+        weight: float,
+        dice_weight: float,
+        smooth: float,
+        *,
+        name: str | None,
+        **kwargs: Any,
+    ) -> None:
         self.dice_weight = check_number("dice_weight", dice_weight, at_least=0)
         dice = DiceLoss(smooth, **kwargs)
         super().__init__([dice, loss], [self.dice_weight, weight], name=name)
         self.smooth = dice.smooth
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dice_weight": self.dice_weight, "smooth": self.smooth}
 
 
@@ -129,19 +144,19 @@ class DiceCrossEntropyLoss(DicePlus):
 
     def __init__(
         self,
-        dice_weight=1.0,
-        cross_entropy_weight=1.0,
-        smooth=1.0,
+        dice_weight: float = 1.0,
+        cross_entropy_weight: float = 1.0,
+        smooth: float = 1.0,
         *,
-        name="dice_cross_entropy",
-        **kwargs,
-    ):
+        name: str | None = "dice_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
         weight = check_number("cross_entropy_weight", cross_entropy_weight, at_least=0)
         loss = CrossEntropy(**of_pixels(kwargs))
         super().__init__(loss, weight, dice_weight, smooth, name=name, **kwargs)
         self.cross_entropy_weight = weight
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "cross_entropy_weight": self.cross_entropy_weight}
 
 
@@ -179,21 +194,21 @@ class DiceFocalLoss(DicePlus):
 
     def __init__(
         self,
-        dice_weight=1.0,
-        focal_weight=1.0,
-        alpha=0.25,
-        gamma=2.0,
-        smooth=1.0,
+        dice_weight: float = 1.0,
+        focal_weight: float = 1.0,
+        alpha: float | None = 0.25,
+        gamma: float = 2.0,
+        smooth: float = 1.0,
         *,
-        name="dice_focal",
-        **kwargs,
-    ):
+        name: str | None = "dice_focal",
+        **kwargs: Any,
+    ) -> None:
         weight = check_number("focal_weight", focal_weight, at_least=0)
         loss = FocalLoss(alpha, gamma, **of_pixels(kwargs))
         super().__init__(loss, weight, dice_weight, smooth, name=name, **kwargs)
         self.focal_weight, self.alpha, self.gamma = weight, loss.alpha, loss.gamma
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "focal_weight": self.focal_weight,
@@ -236,20 +251,20 @@ class DiceTopKLoss(DicePlus):
 
     def __init__(
         self,
-        k=0.1,
-        dice_weight=1.0,
-        cross_entropy_weight=1.0,
-        smooth=1.0,
+        k: float = 0.1,
+        dice_weight: float = 1.0,
+        cross_entropy_weight: float = 1.0,
+        smooth: float = 1.0,
         *,
-        name="dice_top_k",
-        **kwargs,
-    ):
+        name: str | None = "dice_top_k",
+        **kwargs: Any,
+    ) -> None:
         weight = check_number("cross_entropy_weight", cross_entropy_weight, at_least=0)
         loss = TopKCrossEntropyLoss(k, **of_pixels(kwargs))
         super().__init__(loss, weight, dice_weight, smooth, name=name, **kwargs)
         self.cross_entropy_weight, self.k = weight, loss.k
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "cross_entropy_weight": self.cross_entropy_weight,
@@ -267,11 +282,11 @@ class TwoSidedCrossEntropy(TrueClassLoss):
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
     """
 
-    def __init__(self, beta=0.5, **kwargs):
+    def __init__(self, beta: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.beta = check_number("beta", beta, at_least=0, at_most=1)
 
-    def pixel_values(self, batch):
+    def pixel_values(self, batch: Batch) -> Tensor:
         missed, made_up = self.beta * batch.y, (1 - self.beta) * (1 - batch.y)
         values = batch.prediction.cross_entropy(missed, made_up)
         weights = self.factors_of_classes(batch)
@@ -315,13 +330,21 @@ class ComboLoss(NamedCompound):
         Dice is summed over classes, ours is the mean.
     """
 
-    def __init__(self, cross_entropy_weight=0.5, beta=0.5, smooth=1.0, *, name="combo", **kwargs):
+    def __init__(
+        self,
+        cross_entropy_weight: float = 0.5,
+        beta: float = 0.5,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "combo",
+        **kwargs: Any,
+    ) -> None:
         weight = check_number("cross_entropy_weight", cross_entropy_weight, at_least=0, at_most=1)
         pixels, dice = TwoSidedCrossEntropy(beta, **of_pixels(kwargs)), DiceLoss(smooth, **kwargs)
         super().__init__([pixels, dice], [weight, 1 - weight], name=name)
         self.cross_entropy_weight, self.beta, self.smooth = weight, pixels.beta, dice.smooth
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "cross_entropy_weight": self.cross_entropy_weight,
@@ -330,7 +353,7 @@ class ComboLoss(NamedCompound):
         }
 
 
-def minus_log_dice(y, p, weight, smooth):
+def minus_log_dice(y: Tensor, p: Tensor, weight: Tensor | None, smooth: float) -> Tensor:
     """`-log (2 Σ y p + s) / (Σ y + Σ p + s)`, `(regions, classes)`.
 
     Written as log(1 + (FP + FN) / (2 TP + s)), which neither cancels near 0 nor overflows.
@@ -348,11 +371,11 @@ class ExponentialLogarithmicDice(SmoothedLoss):
         **kwargs: see `RegionLoss` and `SegmentationLoss`.
     """
 
-    def __init__(self, gamma=0.3, smooth=1.0, **kwargs):
+    def __init__(self, gamma: float = 0.3, smooth: float = 1.0, **kwargs: Any) -> None:
         super().__init__(smooth, **kwargs)
         self.gamma = check_number("gamma_dice", gamma, above=0)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         value = minus_log_dice(batch.y, batch.prediction.p, batch.mass, self.smooth)
         return power(value, self.gamma)
 
@@ -365,14 +388,14 @@ class ExponentialLogarithmicCrossEntropy(TrueClassLoss):
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
     """
 
-    def __init__(self, gamma=0.3, **kwargs):
+    def __init__(self, gamma: float = 0.3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gamma = check_number("gamma_cross_entropy", gamma, above=0)
 
-    def cost(self, log_p, log_not_p):
+    def cost(self, log_p: Tensor, log_not_p: Tensor) -> Tensor:
         return power(-log_p, self.gamma)
 
-    def class_factors(self, batch):
+    def class_factors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         # Nobody pays the weight of a class without pixels; it only has to be a number.
         background = background_share(batch.y, batch.weight)
         foreground = background_share(1 - batch.y, batch.weight)
@@ -425,15 +448,15 @@ class ExponentialLogarithmicLoss(NamedCompound):
 
     def __init__(
         self,
-        dice_weight=0.8,
-        cross_entropy_weight=0.2,
-        gamma_dice=0.3,
-        gamma_cross_entropy=0.3,
-        smooth=1.0,
+        dice_weight: float = 0.8,
+        cross_entropy_weight: float = 0.2,
+        gamma_dice: float = 0.3,
+        gamma_cross_entropy: float = 0.3,
+        smooth: float = 1.0,
         *,
-        name="exponential_logarithmic",
-        **kwargs,
-    ):
+        name: str | None = "exponential_logarithmic",
+        **kwargs: Any,
+    ) -> None:
         dice = ExponentialLogarithmicDice(gamma_dice, smooth, **kwargs)
         cross_entropy = ExponentialLogarithmicCrossEntropy(gamma_cross_entropy, **of_pixels(kwargs))
         weights = [
@@ -445,7 +468,7 @@ class ExponentialLogarithmicLoss(NamedCompound):
         self.gamma_dice, self.gamma_cross_entropy = dice.gamma, cross_entropy.gamma
         self.smooth = dice.smooth
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "dice_weight": self.dice_weight,
@@ -456,7 +479,7 @@ class ExponentialLogarithmicLoss(NamedCompound):
         }
 
 
-def foreground_or_background(foreground, background, y):
+def foreground_or_background(foreground: float, background: float, y: Tensor) -> Tensor:
     """A number for each of several exclusive classes, of which class 0 is the background."""
     rest = [foreground] * (y.shape[-1] - 1)
     return ops.convert_to_tensor([background, *rest], dtype=y.dtype)
@@ -497,13 +520,21 @@ class ModifiedFocalLoss(TrueClassLoss):
         variant. In the authors' code, the power of the symmetric one is γ instead of 1 - γ.
     """
 
-    def __init__(self, delta=0.6, gamma=0.5, symmetric=True, *, name="modified_focal", **kwargs):
+    def __init__(
+        self,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        symmetric: bool = True,
+        *,
+        name: str | None = "modified_focal",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.delta = check_number("delta", delta, at_least=0, at_most=1)
         self.gamma = check_number("gamma", gamma, at_least=0, at_most=1)
         self.symmetric = check_flag("symmetric", symmetric)
 
-    def pixel_values(self, batch):
+    def pixel_values(self, batch: Batch) -> Tensor:
         y, log_p, log_not_p = batch.y, batch.prediction.log_p, batch.prediction.log_not_p
         on_background = 1 - self.gamma if self.symmetric else self.gamma
         on_foreground = 1 - self.gamma if self.symmetric else 0.0
@@ -517,7 +548,7 @@ class ModifiedFocalLoss(TrueClassLoss):
         background = (1 - self.delta) * (1 - y) * focal(log_not_p, log_p, on_background)
         return mean(weights * (foreground + background), keepdims=True)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "delta": self.delta,
@@ -568,21 +599,21 @@ class ModifiedFocalTverskyLoss(SmoothedLoss):
 
     def __init__(
         self,
-        delta=0.6,
-        gamma=0.5,
-        symmetric=True,
-        smooth=1.0,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        symmetric: bool = True,
+        smooth: float = 1.0,
         *,
-        name="modified_focal_tversky",
-        **kwargs,
-    ):
+        name: str | None = "modified_focal_tversky",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(smooth, name=name, **kwargs)
         self.symmetric = check_flag("symmetric", symmetric)
         self.delta = check_number("delta", delta, at_least=0, at_most=1)
         bounds = {"above": 0, "at_most": 1} if symmetric else {"at_least": 0, "below": 1}
         self.gamma = check_number("gamma", gamma, **bounds)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         y, p = batch.y, batch.prediction.p
         on_background = self.gamma if self.symmetric else 1.0
         on_foreground = self.gamma if self.symmetric else 1 - self.gamma
@@ -596,7 +627,7 @@ class ModifiedFocalTverskyLoss(SmoothedLoss):
     def _tversky(self, y, p, weight):
         return tversky(y, p, weight, 1 - self.delta, self.delta, self.smooth)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "delta": self.delta,
@@ -645,15 +676,15 @@ class UnifiedFocalLoss(NamedCompound):
 
     def __init__(
         self,
-        symmetric=True,
-        focal_weight=0.5,
-        delta=0.6,
-        gamma=0.5,
-        smooth=1.0,
+        symmetric: bool = True,
+        focal_weight: float = 0.5,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        smooth: float = 1.0,
         *,
-        name="unified_focal",
-        **kwargs,
-    ):
+        name: str | None = "unified_focal",
+        **kwargs: Any,
+    ) -> None:
         weight = check_number("focal_weight", focal_weight, at_least=0, at_most=1)
         pixels = ModifiedFocalLoss(delta, gamma, symmetric, **of_pixels(kwargs))
         regions = ModifiedFocalTverskyLoss(delta, gamma, symmetric, smooth, **kwargs)
@@ -661,7 +692,7 @@ class UnifiedFocalLoss(NamedCompound):
         self.symmetric, self.focal_weight, self.delta = symmetric, weight, pixels.delta
         self.gamma, self.smooth = pixels.gamma, regions.smooth
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "symmetric": self.symmetric,

@@ -2,12 +2,14 @@
 
 import copy
 import functools
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
 
 import keras
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import VOID, check_number, check_whole, visible
+from segloss_ref.checks import VOID, Tensor, check_number, check_whole, visible
 from segloss_ref.losses.arithmetic import ratio
 from segloss_ref.losses.base import SegmentationLoss
 from segloss_ref.losses.inputs import (
@@ -17,6 +19,8 @@ from segloss_ref.losses.inputs import (
     shape_of,
 )
 from segloss_ref.losses.region import DiceLoss
+
+_Loss = TypeVar("_Loss", bound=SegmentationLoss)
 
 _SHARED = (
     "from_logits",
@@ -39,22 +43,22 @@ class Wrapper(SegmentationLoss):
         name: name of the loss.
     """
 
-    def __init__(self, loss=None, *, name):
+    def __init__(self, loss: SegmentationLoss | None = None, *, name: str | None) -> None:
         loss = DiceLoss() if loss is None else loss
         if not isinstance(loss, SegmentationLoss):
             raise ValueError(f"`loss` must be a loss of this package. Received: {loss!r}")
         super().__init__(name=name, **{key: getattr(loss, key) for key in _SHARED})
         self.loss = loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"loss": keras.saving.serialize_keras_object(self.loss), "name": self.name}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 
-def parts_of(loss):
+def parts_of(loss: SegmentationLoss) -> list[SegmentationLoss]:
     """The losses that a loss is made of in the end: itself, if it is not made of losses."""
     inner = getattr(loss, "losses", None) or [getattr(loss, "loss", None)]
     return [loss] if inner == [None] else [part for x in inner for part in parts_of(x)]
@@ -63,13 +67,13 @@ def parts_of(loss):
 _WRONG = -2  # the label of a pixel whose number is none
 
 
-def as_mask(labels, inside):
+def as_mask(labels: Tensor, inside: Tensor) -> Tensor:
     """1 inside, else 0; -1 out of the picture; 2, which losses make NaN, where a number is none."""
     mask = ops.where(labels == VOID, VOID, ops.cast(inside, "int32"))
     return ops.where(labels == _WRONG, 2, mask)
 
 
-def altered(loss, **settings):
+def altered(loss: _Loss, **settings: Any) -> _Loss:
     """A loss like this one, all of whose parts have these settings instead of their own."""
     loss = copy.copy(loss)
     vars(loss).update(settings)
@@ -129,7 +133,15 @@ class BlobLoss(Wrapper):
     truth = "instances"
     takes = ("binary",)
 
-    def __init__(self, loss=None, image_weight=2.0, blob_weight=1.0, max_blobs=64, *, name="blob"):
+    def __init__(
+        self,
+        loss: SegmentationLoss | None = None,
+        image_weight: float = 2.0,
+        blob_weight: float = 1.0,
+        max_blobs: int = 64,
+        *,
+        name: str | None = "blob",
+    ) -> None:
         super().__init__(loss, name=name)
         self.image_weight = check_number("image_weight", image_weight, at_least=0)
         self.blob_weight = check_number("blob_weight", blob_weight, at_least=0)
@@ -148,7 +160,9 @@ class BlobLoss(Wrapper):
         # It is shown masks in which all that is out is -1, with the classes last.
         self._inner = altered(self.loss, ignore_class=None, data_format="channels_last")
 
-    def terms(self, y_true, y_pred, sample_weight=None):
+    def terms(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> list[tuple[Any, Tensor, Tensor]]:
         y_true, y_pred, sample_weight = classes_last(
             y_true, y_pred, sample_weight, self.data_format
         )
@@ -204,7 +218,7 @@ class BlobLoss(Wrapper):
                 "`skimage.segmentation.relabel_sequential` closes gaps between the numbers."
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "image_weight": self.image_weight,
@@ -213,7 +227,7 @@ class BlobLoss(Wrapper):
         }
 
 
-def strides_of(y_true, y_pred):
+def strides_of(y_true: Tensor, y_pred: Tensor) -> list[Any]:
     """How many pixels of the truth lie along one of the prediction, for each axis of space.
 
     Raises:
@@ -230,7 +244,7 @@ def strides_of(y_true, y_pred):
     return strides
 
 
-def coarser(x, strides, sizes):
+def coarser(x: Tensor, strides: Sequence[Any], sizes: Sequence[Any]) -> Tensor:
     """One pixel of every block of `strides` pixels, the one at its centre; `sizes` blocks."""
     if all(isinstance(stride, int) for stride in strides):
         return x[(slice(None), *(slice(stride // 2, None, stride) for stride in strides))]
@@ -283,13 +297,17 @@ class DeepSupervisionLoss(Wrapper):
         nnU-Net's, which leaves the coarsest prediction out and divides by the sum of the rest.
     """
 
-    def __init__(self, loss=None, *, name="deep_supervision"):
+    def __init__(
+        self, loss: SegmentationLoss | None = None, *, name: str | None = "deep_supervision"
+    ) -> None:
         super().__init__(loss, name=name)
         self.truth = self.loss.truth
         self.takes, self.dimensions = self.loss.takes, self.loss.dimensions
         self._inner = altered(self.loss, data_format="channels_last")
 
-    def terms(self, y_true, y_pred, sample_weight=None):
+    def terms(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> list[tuple[Any, Tensor, Tensor]]:
         if isinstance(y_pred, (list, tuple)):
             return [t for each in y_pred for t in self.terms(y_true, each, sample_weight)]
         y_true, y_pred, sample_weight = classes_last(

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segloss_ref.checks import check_whole
-from segloss_ref.metrics.common import as_array, as_mask, described, in_picture
+from segloss_ref.checks import Tensor, check_whole
+from segloss_ref.metrics.common import Labels, as_array, as_mask, described, in_picture
 
 
 class ReliabilityCurve(NamedTuple):
@@ -16,7 +16,9 @@ class ReliabilityCurve(NamedTuple):
     count: np.ndarray
 
 
-def reliability_curve(y_true, y_prob, bins=15, *, ignore_class=None):
+def reliability_curve(
+    y_true: Tensor, y_prob: Tensor, bins: int = 15, *, ignore_class: Labels = None
+) -> ReliabilityCurve:
     """How often the predictions of each confidence are right.
 
     Pixels are put into bins of equal width, (0, 1/M], ..., ((M - 1)/M, 1], the first with 0 too.
@@ -58,7 +60,9 @@ def reliability_curve(y_true, y_prob, bins=15, *, ignore_class=None):
         return ReliabilityCurve(confidence / count, right / count, count)
 
 
-def expected_calibration_error(y_true, y_prob, bins=15, *, ignore_class=None):
+def expected_calibration_error(
+    y_true: Tensor, y_prob: Tensor, bins: int = 15, *, ignore_class: Labels = None
+) -> float:
     """Mean gap between confidence and accuracy over the bins of the reliability curve.
 
     `Σ_m (n_m / n) |accuracy_m - confidence_m|`

@@ -1,11 +1,18 @@
 """What all metrics share: how masks and maps are read, refused and cut into images."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segloss_ref.checks import VOID, check_choice, check_labels
+from segloss_ref.checks import VOID, Tensor, check_choice, check_labels
+
+#: Of one image a number, of a batch one number for each.
+Value = float | NDArray[np.float64]
+#: Labels that are left out: one, several, or none.
+Labels = int | Collection[int] | None
 
 _IN_COMPILE = (
     "In `model.compile` use `segloss_ref.metrics.DiceMetric()`, `IoUMetric()`, "
@@ -26,12 +33,16 @@ class Pairs(NamedTuple):
     single: bool
 
 
-def mask_pairs(y_true, y_pred, spatial_dims, ignore_class):
+def mask_pairs(
+    y_true: Tensor, y_pred: Tensor, spatial_dims: int | None, ignore_class: Labels
+) -> Pairs:
     """Two binary masks, as booleans; pixels that are out belong to neither."""
     return _pairs(as_mask, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def instance_pairs(y_true, y_pred, spatial_dims, ignore_class):
+def instance_pairs(
+    y_true: Tensor, y_pred: Tensor, spatial_dims: int | None, ignore_class: Labels
+) -> Pairs:
     """Two instance maps; pixels that are out are background in both."""
     return _pairs(_as_instances, y_true, y_pred, spatial_dims, ignore_class)
 
@@ -52,7 +63,7 @@ def _pairs(read, y_true, y_pred, spatial_dims, ignore_class):
     return Pairs(true, pred, valid, single=true.ndim > y_true.ndim)
 
 
-def each_image(metric, pairs, unknown=math.nan):
+def each_image(metric: Callable[..., Any], pairs: Pairs, unknown: Any = math.nan) -> Any:
     """`metric(true, pred, valid)` of one image as it is, of a batch as an array, `(n, ...)`.
 
     An image without a pixel to judge gives `unknown`. Of named tuples, each field is an array.
@@ -65,7 +76,7 @@ def each_image(metric, pairs, unknown=math.nan):
     return type(unknown)(*table.T) if isinstance(unknown, tuple) else table
 
 
-def as_array(x, name):
+def as_array(x: Tensor, name: str) -> np.ndarray:
     """An array of numbers from an array, a list, or a tensor whose values are there."""
     try:
         array = np.asarray(_fetched(x))
@@ -99,7 +110,7 @@ def _one_array(name, received):
     )
 
 
-def as_images(array, name, spatial_dims, hint=""):
+def as_images(array: np.ndarray, name: str, spatial_dims: int | None, hint: str = "") -> np.ndarray:
     """The array with an axis of images in front; `hint` is for those whose axes are others."""
     dims = check_choice("spatial_dims", spatial_dims, (None, 2, 3)) or 2
     if array.ndim >= 3 and array.shape[-1] == 1:
@@ -125,7 +136,7 @@ def as_images(array, name, spatial_dims, hint=""):
     return array[None] if array.ndim == dims else array
 
 
-def in_picture(y_true, ignore_class):
+def in_picture(y_true: np.ndarray, ignore_class: Labels) -> NDArray[np.bool_]:
     """Which pixels are judged: those whose label is neither -1 nor to be ignored."""
     valid = np.ones(y_true.shape, bool)
     for label in (VOID, *check_labels("ignore_class", ignore_class)):
@@ -133,7 +144,7 @@ def in_picture(y_true, ignore_class):
     return valid
 
 
-def as_mask(mask, valid, name):
+def as_mask(mask: np.ndarray, valid: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
     """The mask as booleans; a pixel that is out may hold anything and becomes False."""
     seen = mask[valid]
     if mask.dtype != bool and not ((seen == 0) | (seen == 1)).all():
@@ -163,7 +174,7 @@ def _as_instances(labels, valid, name):
     return np.where(valid, labels, 0)
 
 
-def described(array, where=slice(None)):
+def described(array: np.ndarray, where: Any = slice(None)) -> str:
     """Shape and type of an array, and the range of what it holds there, for error messages."""
     text, seen = f"shape {array.shape}, dtype {array.dtype}", array[where] if array.ndim else array
     if seen.size and array.dtype.kind in "biuf":

@@ -8,11 +8,15 @@ and `keras.ops` read the same table.
 
 import functools
 import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
+from segloss_ref.checks import Tensor
 
 
-def neighbours(framed, axes):
+def neighbours(framed: Tensor, axes: Sequence[int]) -> Iterator[Tensor]:
     """The 2 or 2 × 2 ... views of a framed array that stand around each corner, in C order.
 
     Args:
@@ -33,7 +37,7 @@ def neighbours(framed, axes):
 
 
 @functools.lru_cache(maxsize=64)
-def facet_sizes(sides):
+def facet_sizes(sides: tuple[float, ...]) -> NDArray[np.float64]:
     """Length or area of the piece that each code stands for.
 
     In two dimensions a corner is cut off by half a diagonal, two neighbours by a line through the

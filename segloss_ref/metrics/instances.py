@@ -1,11 +1,15 @@
 """Objects: found, missed, merged and split."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segloss_ref.checks import VOID, check_number, check_whole
+from segloss_ref.checks import VOID, Tensor, check_number, check_whole
 from segloss_ref.metrics.common import (
+    Labels,
+    Value,
     as_array,
     as_images,
     as_mask,
@@ -15,7 +19,13 @@ from segloss_ref.metrics.common import (
 )
 
 
-def label_components(mask, connectivity=1, *, spatial_dims=None, ignore_class=None):
+def label_components(
+    mask: Tensor,
+    connectivity: int = 1,
+    *,
+    spatial_dims: int | None = None,
+    ignore_class: Labels = None,
+) -> NDArray[np.integer]:
     """Instance map of a binary mask: its connected components, numbered from 1.
 
     The way from a network's probabilities to objects is `label_components(y_pred > 0.5)`.
@@ -54,7 +64,14 @@ def label_components(mask, connectivity=1, *, spatial_dims=None, ignore_class=No
     return np.where(valid, labels.reshape(valid.shape), VOID).reshape(mask.shape)
 
 
-def average_precision(y_true, y_pred, threshold=0.5, *, spatial_dims=None, ignore_class=None):
+def average_precision(
+    y_true: Tensor,
+    y_pred: Tensor,
+    threshold: float | Iterable[float] = 0.5,
+    *,
+    spatial_dims: int | None = None,
+    ignore_class: Labels = None,
+) -> Value:
     """Share of objects found, among all that are true or predicted, at an IoU threshold.
 
     `TP / (TP + FP + FN)`
@@ -114,11 +131,13 @@ def average_precision(y_true, y_pred, threshold=0.5, *, spatial_dims=None, ignor
 class MergesAndSplits(NamedTuple):
     """Counts of merging and of split objects; see `merges_and_splits`."""
 
-    merges: int
-    splits: int
+    merges: int | NDArray[np.float64]
+    splits: int | NDArray[np.float64]
 
 
-def merges_and_splits(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def merges_and_splits(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> MergesAndSplits:
     """Count predicted objects that merge true ones, and true objects that are split.
 
     * A *merge* is a predicted object that covers two or more true objects. It covers one if more
@@ -161,12 +180,14 @@ def merges_and_splits(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
 class PanopticQuality(NamedTuple):
     """Panoptic quality and its two factors, `pq = sq * rq`; see `panoptic_quality`."""
 
-    pq: float
-    sq: float
-    rq: float
+    pq: Value
+    sq: Value
+    rq: Value
 
 
-def panoptic_quality(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def panoptic_quality(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> PanopticQuality:
     """Panoptic quality of the objects of one class, with its two factors.
 
     `PQ = Σ IoU / (TP + FP/2 + FN/2) = SQ · RQ`
@@ -208,7 +229,9 @@ def panoptic_quality(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     return each_image(quality, pairs, PanopticQuality(np.nan, np.nan, np.nan))
 
 
-def aggregated_jaccard_index(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def aggregated_jaccard_index(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> Value:
     """Aggregated Jaccard index: one intersection over one union, summed over all objects.
 
     `Σ_i |T_i and P_j(i)| / (Σ_i |T_i or P_j(i)| + Σ_k |P_k|)`
@@ -251,7 +274,9 @@ def aggregated_jaccard_index(y_true, y_pred, *, spatial_dims=None, ignore_class=
     return each_image(index, instance_pairs(y_true, y_pred, spatial_dims, ignore_class))
 
 
-def adapted_rand_error(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def adapted_rand_error(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> Value:
     """Adapted Rand error: one minus the F1 score of pairs of pixels that share a segment.
 
     `1 - 2 Σ_ij n_ij (n_ij - 1) / (Σ_i t_i (t_i - 1) + Σ_j s_j (s_j - 1))`
@@ -297,11 +322,13 @@ def adapted_rand_error(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
 class VariationOfInformation(NamedTuple):
     """The two parts of the variation of information; see `variation_of_information`."""
 
-    merge: float
-    split: float
+    merge: Value
+    split: Value
 
 
-def variation_of_information(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def variation_of_information(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> VariationOfInformation:
     """Variation of information between two instance maps, in its two parts.
 
     `VI = H(true | pred) + H(pred | true)`
@@ -357,7 +384,7 @@ class _Overlaps(NamedTuple):
     area: np.ndarray
 
     @property
-    def iou(self):
+    def iou(self) -> NDArray[np.float64]:
         return self.area / (self.true_area[self.true] + self.pred_area[self.pred] - self.area)
 
 

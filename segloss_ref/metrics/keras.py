@@ -2,12 +2,14 @@
 
 import functools
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from segloss_ref.checks import (
+    Tensor,
     check_choice,
     check_data_format,
     check_flag,
@@ -66,7 +68,7 @@ class SegmentationMetric(keras.metrics.Metric):
         data_format: str | None = None,
         name: str | None = None,
         dtype: str | None = None,
-    ):
+    ) -> None:
         super().__init__(name=name or self._called, dtype=dtype)
         self.from_logits = check_flag("from_logits", from_logits)
         self.multilabel = check_flag("multilabel", multilabel)
@@ -84,7 +86,7 @@ class SegmentationMetric(keras.metrics.Metric):
     def _sum(self, name, shape=()):
         return self.add_variable(shape, "zeros", dtype="float32", name=name)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **{name: getattr(self, name) for name in self._settings}}
 
 
@@ -113,19 +115,25 @@ class ImageMetric(SegmentationMetric):
 
     _settings = (*SegmentationMetric._settings, "threshold", "include_background")
 
-    def __init__(self, *, threshold: float = 0.5, include_background: bool = True, **kwargs):
+    def __init__(
+        self, *, threshold: float = 0.5, include_background: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.threshold = check_number("threshold", threshold, at_least=0, below=1)
         self.include_background = check_flag("include_background", include_background)
         self.total, self.images = self._sum("total"), self._sum("images")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         """Adds the images of a batch to the mean."""
         values, weights = self.image_values(y_true, y_pred, sample_weight)
         self.total.assign_add(ops.sum(ops.where(weights == 0, 0.0, values * weights)))
         self.images.assign_add(ops.sum(weights))
 
-    def image_values(self, y_true, y_pred, sample_weight=None):
+    def image_values(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The value of each image and its weight in the mean, both `(batch,)`."""
         batch = as_batch(y_true, y_pred, sample_weight, loss=self)
         predicted = ops.cast(self._predicted(batch.prediction), "float32")
@@ -151,7 +159,7 @@ class ImageMetric(SegmentationMetric):
         """The value of each image and class, `(batch, classes)`, of the mask that is predicted."""
         raise NotImplementedError
 
-    def result(self):
+    def result(self) -> Tensor:
         """The mean over all images since the last reset."""
         return self.total / self.images
 
@@ -300,8 +308,8 @@ class SurfaceDiceMetric(ImageMetric):
         spacing: float | tuple[float, ...] = 1.0,
         *,
         weighting: str | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.tolerance = check_number("tolerance", tolerance, at_least=0)
         self.spacing = check_spacing("spacing", spacing)
@@ -414,12 +422,14 @@ class ExpectedCalibrationErrorMetric(SegmentationMetric):
     _called = "expected_calibration_error"
     _settings = (*SegmentationMetric._settings, "bins")
 
-    def __init__(self, bins: int = 15, **kwargs):
+    def __init__(self, bins: int = 15, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bins = check_whole("bins", bins, at_least=1, at_most=1000)
         self.gaps, self.pixels = self._sum("gaps", (self.bins,)), self._sum("pixels")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         """Adds the pixels of a batch to the bins."""
         batch = as_batch(y_true, y_pred, sample_weight, loss=self)
         confidence, right = batch.prediction.p, batch.y
@@ -448,7 +458,7 @@ class ExpectedCalibrationErrorMetric(SegmentationMetric):
         sums = ops.segment_sum(values, group * self.bins + bin_of, groups * self.bins)
         return ops.sum(ops.reshape(sums, (-1, self.bins)), axis=0)
 
-    def result(self):
+    def result(self) -> Tensor:
         """The error over all pixels since the last reset."""
         return ops.sum(ops.abs(self.gaps)) / self.pixels
 

@@ -1,11 +1,17 @@
 """Overlap of two masks: shares of pixels."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
-from segloss_ref.metrics.common import each_image, mask_pairs
+from segloss_ref.checks import Tensor
+from segloss_ref.metrics.common import Labels, Value, each_image, mask_pairs
 
 
-def dice(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def dice(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> Value:
     """Dice coefficient of two binary masks, the harmonic mean of precision and recall.
 
     `2 TP / (2 TP + FP + FN)`
@@ -31,7 +37,9 @@ def dice(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     return _each(dice_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def iou(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def iou(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> Value:
     """Intersection over union of two binary masks, also called the Jaccard index.
 
     `TP / (TP + FP + FN)`, which is `dice / (2 - dice)`
@@ -57,7 +65,9 @@ def iou(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     return _each(iou_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def precision(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def precision(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> Value:
     """Share of the predicted pixels that are true.
 
     `TP / (TP + FP)`
@@ -82,7 +92,9 @@ def precision(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     return _each(precision_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def recall(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def recall(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> Value:
     """Share of the true pixels that are predicted, also called sensitivity.
 
     `TP / (TP + FN)`
@@ -107,7 +119,9 @@ def recall(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
     return _each(recall_parts, y_true, y_pred, spatial_dims, ignore_class)
 
 
-def specificity(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
+def specificity(
+    y_true: Tensor, y_pred: Tensor, *, spatial_dims: int | None = None, ignore_class: Labels = None
+) -> Value:
     """Share of the true background pixels that are predicted as background.
 
     `TN / (TN + FP)`, the recall of the background
@@ -138,27 +152,27 @@ def specificity(y_true, y_pred, *, spatial_dims=None, ignore_class=None):
 # them 0/0 is 1 where there is no error, FP + FN = 0, and else 0.
 
 
-def dice_parts(tp, fp, fn, tn):
+def dice_parts(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> tuple[Tensor, Tensor]:
     """Of Dice."""
     return 2 * tp, 2 * tp + fp + fn
 
 
-def iou_parts(tp, fp, fn, tn):
+def iou_parts(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> tuple[Tensor, Tensor]:
     """Of intersection over union."""
     return tp, tp + fp + fn
 
 
-def precision_parts(tp, fp, fn, tn):
+def precision_parts(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> tuple[Tensor, Tensor]:
     """Of precision."""
     return tp, tp + fp
 
 
-def recall_parts(tp, fp, fn, tn):
+def recall_parts(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> tuple[Tensor, Tensor]:
     """Of recall."""
     return tp, tp + fn
 
 
-def specificity_parts(tp, fp, fn, tn):
+def specificity_parts(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> tuple[Tensor, Tensor]:
     """Of specificity."""
     return tn, tn + fp
 
@@ -168,7 +182,12 @@ def _each(parts, y_true, y_pred, spatial_dims, ignore_class):
     return each_image(lambda *image: share_of(parts, *image), pairs)
 
 
-def share_of(parts, true, pred, valid):
+def share_of(
+    parts: Callable[..., tuple[Tensor, Tensor]],
+    true: NDArray[np.bool_],
+    pred: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+) -> float:
     """The share that `parts` gives of two masks."""
     tp = np.count_nonzero(true & pred)
     fp, fn = np.count_nonzero(pred) - tp, np.count_nonzero(true) - tp

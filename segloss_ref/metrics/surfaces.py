@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
-from segloss_ref.checks import check_choice, check_number, check_spacing, sides_of
-from segloss_ref.metrics.common import each_image, mask_pairs
+from segloss_ref.checks import Tensor, check_choice, check_number, check_spacing, sides_of
+from segloss_ref.metrics.common import Labels, Value, each_image, mask_pairs
 from segloss_ref.metrics.facets import facet_sizes, neighbours
 from segloss_ref.metrics.overlap import iou_parts, share_of
 
@@ -17,15 +17,15 @@ WEIGHTINGS = ("pixels", "area")
 
 
 def hausdorff_distance(
-    y_true,
-    y_pred,
-    percentile=95.0,
-    spacing=1.0,
+    y_true: Tensor,
+    y_pred: Tensor,
+    percentile: float = 95.0,
+    spacing: float | tuple[float, ...] = 1.0,
     *,
-    weighting=None,
-    spatial_dims=None,
-    ignore_class=None,
-):
+    weighting: str | None = None,
+    spatial_dims: int | None = None,
+    ignore_class: Labels = None,
+) -> Value:
     """Hausdorff distance between the surfaces of two binary masks, or a percentile of it.
 
     `max(P_q {d(a, B) : a in A}, P_q {d(b, A) : b in B})`
@@ -78,8 +78,14 @@ def hausdorff_distance(
 
 
 def average_surface_distance(
-    y_true, y_pred, spacing=1.0, *, weighting=None, spatial_dims=None, ignore_class=None
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    spacing: float | tuple[float, ...] = 1.0,
+    *,
+    weighting: str | None = None,
+    spatial_dims: int | None = None,
+    ignore_class: Labels = None,
+) -> Value:
     """Mean distance between the surfaces of two binary masks, symmetric.
 
     `(Σ_a |a| d(a, B) + Σ_b |b| d(b, A)) / (Σ_a |a| + Σ_b |b|)`
@@ -115,8 +121,15 @@ def average_surface_distance(
 
 
 def surface_dice(
-    y_true, y_pred, tolerance, spacing=1.0, *, weighting=None, spatial_dims=None, ignore_class=None
-):
+    y_true: Tensor,
+    y_pred: Tensor,
+    tolerance: float,
+    spacing: float | tuple[float, ...] = 1.0,
+    *,
+    weighting: str | None = None,
+    spatial_dims: int | None = None,
+    ignore_class: Labels = None,
+) -> Value:
     """Share of the two surfaces that lies within a tolerance of the other surface.
 
     `(Σ_{a : d(a, B) <= τ} |a| + Σ_{b : d(b, A) <= τ} |b|) / (Σ_a |a| + Σ_b |b|)`
@@ -155,7 +168,15 @@ def surface_dice(
     return _of_distances(within, y_true, y_pred, spacing, weighting, spatial_dims, ignore_class)
 
 
-def boundary_iou(y_true, y_pred, width=None, spacing=1.0, *, spatial_dims=None, ignore_class=None):
+def boundary_iou(
+    y_true: Tensor,
+    y_pred: Tensor,
+    width: float | None = None,
+    spacing: float | tuple[float, ...] = 1.0,
+    *,
+    spatial_dims: int | None = None,
+    ignore_class: Labels = None,
+) -> Value:
     """Intersection over union of the two bands that line the masks' boundaries on the inside.
 
     `|T_w and P_w| / |T_w or P_w|`
@@ -279,7 +300,7 @@ def _sides(spacing, dims):
     return np.array(sides_of(check_spacing("spacing", spacing), dims))
 
 
-def weighting_of(weighting, dims):
+def weighting_of(weighting: str | None, dims: int) -> str:
     """The kind of surface elements: what is said or, without a word, what the dimensions say."""
     check_choice("weighting", weighting, (None, *WEIGHTINGS))
     return weighting or ("pixels" if dims == 2 else "area")
