@@ -71,12 +71,12 @@ def nearest_two_labels(
     along = _two_along_columns(labels, _steps(radius, sides[0], height))
     nearest, label, second = (ops.transpose(x, (2, 1, 0)) for x in along)
     columns = ops.square(nearest * sides[0]), label, ops.square(second * sides[0])
-    steps = [_steps(r, sides[1], width) for r in (radius, nearest_radius)]
-    nearest, second = _two_across_columns(columns, *steps, sides[1])
+    reach, nearest_reach = (_steps(r, sides[1], width) for r in (radius, nearest_radius))
+    nearest, second = _two_across_columns(columns, reach, nearest_reach, sides[1])
     # Sides that are no whole numbers are rounded, and their squares again.
-    radius, nearest_radius = (r**2 * (1 + _ROUNDING) for r in (radius, nearest_radius))
-    reached = nearest <= nearest_radius
-    second = ops.where(reached & (second <= radius), ops.sqrt(second), _FAR)
+    largest, largest_nearest = (r**2 * (1 + _ROUNDING) for r in (radius, nearest_radius))
+    reached = nearest <= largest_nearest
+    second = ops.where(reached & (second <= largest), ops.sqrt(second), _FAR)
     nearest = ops.where(reached, ops.sqrt(nearest), _FAR)
     return ops.transpose(nearest, (1, 2, 0)), ops.transpose(second, (1, 2, 0))
 

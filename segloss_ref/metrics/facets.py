@@ -44,6 +44,11 @@ def facet_sizes(sides: tuple[float, ...]) -> NDArray[np.float64]:
     middle of the cell. In three, marching cubes in the form of 1987 cuts off the smaller of the two
     parts. Both are surface-distance's tables, whatever the spacing.
 
+    These are not the true sizes: a mask does not know how its surface slants within a cell. With
+    square pixels the pieces of a large circle add up to 8 (√2 - 1) / π = 1.055 of 2 π r, with cubic
+    ones those of a large sphere to 1.087 of 4 π r², however fine the pixels. What such a factor is
+    common to, as the shares and means of metrics, does not change by it; an area does.
+
     Args:
         sides: A tuple of the pixel's sides, two or three numbers, in one unit.
 

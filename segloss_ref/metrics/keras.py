@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -56,8 +57,8 @@ class SegmentationMetric(keras.metrics.Metric):
     per = "image"
     compute_dtype = "float32"
 
-    _called = None  # in the logs
-    _settings = ("from_logits", "multilabel", "ignore_class", "data_format")
+    _called: str | None = None  # in the logs
+    _settings: tuple[str, ...] = ("from_logits", "multilabel", "ignore_class", "data_format")
 
     def __init__(
         self,
@@ -189,7 +190,8 @@ class OverlapMetric(ImageMetric):
         **kwargs: see `ImageMetric` and `SegmentationMetric`.
     """
 
-    _parts = None  # of a share: numerator and denominator
+    # Of a share: numerator and denominator.
+    _parts: Callable[..., tuple[Tensor, Tensor]] | None = None
 
     def _class_values(self, batch, predicted):
         y, weight = batch.y, batch.weight
