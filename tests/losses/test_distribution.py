@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 import segloss_ref as sl
+from segloss_ref.losses.distribution import largest_but
 
 # One pixel: label, probability, and the loss by hand, plain and with β = 3.
 BY_HAND = [
@@ -334,6 +335,31 @@ def test_only_the_hardest_have_a_gradient(rng):
     want = np.zeros(20)
     want[hard] = (1 / (1 + np.exp(-z.ravel())) - 1)[hard] / 4
     np.testing.assert_allclose(gradient.ravel(), want, rtol=1e-12)
+
+
+def test_equal_pixels_share_the_places_that_are_left():
+    """Of losses 3, 1, 1, 1, 0 two or three count: the ones have 1/3 or 2/3 of a place each."""
+    losses = np.array([3.0, 1, 1, 1, 0]).reshape(1, 1, 5, 1)
+    for places, share in ((2, 1 / 3), (3, 2 / 3)):
+        p = 0.5**losses
+        loss = sl.TopKCrossEntropyLoss(places / 5, dtype="float64")
+        assert float(loss(np.ones_like(p), p)) == pytest.approx((2 + places) / places * LOG2)
+        want = -np.array([1, share, share, share, 0]) / p.ravel() / places
+        np.testing.assert_allclose(gradient_of(loss, np.ones_like(p), p).ravel(), want, rtol=1e-12)
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_the_threshold_is_that_of_sorting(data):
+    """Also among ties, zeros, tiny and negative numbers."""
+    number = st.one_of(
+        st.sampled_from([0.0, -0.0, 1.0, 1e-30, -1e-3]), st.floats(-1, 100, width=32)
+    )
+    x = np.array(data.draw(st.lists(number, min_size=6, max_size=6)), "float32").reshape(1, 6, 1)
+    x[np.abs(x) < 1e-37] = 0  # TensorFlow counts what is so small as 0
+    for m in range(1, 7):
+        found = largest_but(tf.constant(x), tf.constant([[[float(m)]]]))
+        assert float(found[0, 0, 0]) == np.sort(x.ravel())[-m]
 
 
 def test_the_hardest_of_the_batch_are_another_choice_than_those_of_each_image():
