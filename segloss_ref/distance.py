@@ -341,7 +341,8 @@ def _extreme_neighbour(x, axes, extreme, beyond):
             # PyTorch names what comes from above, the others do not.
             upstream = args[0] if upstream is None else upstream
             equal = [x == best, *(part == best for part in neighbours(x, _NAN))]
-            share = upstream / sum(ops.cast(each, x.dtype) for each in equal)
+            count = sum(ops.cast(each, x.dtype) for each in equal)
+            share = upstream / (count + ops.cast(count == 0, x.dtype))  # 0 if none did: `beyond`
             takers = zip(neighbours(best, _NAN), neighbours(share, 0.0), strict=True)
             parts = [(best, share), *takers]
             return sum(ops.where(x == taken, part, 0.0) for taken, part in parts)

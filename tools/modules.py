@@ -16,9 +16,10 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).resolve().parent.parent / "segloss_ref"
 
 #: The parts of the package from the ground up. Those on one level know nothing of each other.
-#: `losses.inputs` is the door of losses and of Keras metrics; it is a part of its own.
+#: `losses.inputs` is the door of losses and of Keras metrics, and `losses.arithmetic` what both
+#: compute with; these are parts of their own.
 PARTS = (
-    "checks extras writing",
+    "checks extras losses.arithmetic writing",
     "catalogue distance losses.inputs models plots",
     "metrics weight_maps",
     "losses augmentation datasets masks analysis",
