@@ -169,12 +169,12 @@ def ssim_errors(y, p, inside, window, sigma):
 
 def _halved(x):
     """Sums over blocks of two pixels along each axis; an odd last pixel is a block of its own."""
-    rank, shape = len(x.shape), ops.shape(x)
-    x = ops.pad(x, [(0, 1) if 0 < axis < rank - 1 else (0, 0) for axis in range(rank)])
-    halves = [(size + 1) // 2 for size in shape[1:-1]]
-    x = x[(slice(None), *(slice(2 * half) for half in halves))]
-    pairs = ops.reshape(x, (shape[0], *(n for half in halves for n in (half, 2)), shape[-1]))
-    return ops.sum(pairs, axis=tuple(range(2, 2 * rank - 3, 2)))
+    for axis in range(1, len(x.shape) - 1):
+        (*_, following) = _along(x, axis, 3)
+        place = [slice(None)] * len(x.shape)
+        place[axis] = slice(None, None, 2)
+        x = (x + following)[tuple(place)]
+    return x
 
 
 class WindowLoss(RegionLoss):
