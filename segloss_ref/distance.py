@@ -4,14 +4,13 @@ A distance runs from pixel centre to pixel centre, in pixels, as in
 `scipy.ndimage.distance_transform_edt`: 0 on an object, 1 on the pixel beside it.
 """
 
-import functools
 from typing import Any
 
 from keras import backend, ops
 
 from segloss_ref.checks import Tensor, check_spacing, check_whole, sides_of
 
-_FAR, _NAN = float("inf"), float("nan")
+_FAR = float("inf")
 # What float32 may make of a square, as a share.
 _ROUNDING = 2**-21
 # What stands beyond the edge of the image: no object at all, see `_nearer_two`.
@@ -322,39 +321,13 @@ def _spatial_axes(x):
     return range(1, len(x.shape) - 1)
 
 
-def _extreme_neighbour(x, axes, extreme, beyond):
-    """The least or the greatest of each pixel and its neighbours along these axes.
-
-    `extreme` is `ops.minimum` or `ops.maximum`. Pixels that are equal share the gradient. It is
-    told, each pixel asking its neighbours whether they took its value: that of so many slices takes
-    several times as long in a compiled graph.
-    """
-
-    def neighbours(x, beyond):
-        return [part for axis in axes for part in _both_neighbours(x, axis, beyond)]
-
-    @ops.custom_gradient
-    def found(x):
-        best = functools.reduce(extreme, neighbours(x, beyond), x)
-
-        def gradient(*args, upstream=None):
-            # PyTorch names what comes from above, the others do not.
-            upstream = args[0] if upstream is None else upstream
-            equal = [x == best, *(part == best for part in neighbours(x, _NAN))]
-            count = sum(ops.cast(each, x.dtype) for each in equal)
-            share = upstream / (count + ops.cast(count == 0, x.dtype))  # 0 if none did: `beyond`
-            takers = zip(neighbours(best, _NAN), neighbours(share, 0.0), strict=True)
-            parts = [(best, share), *takers]
-            return sum(ops.where(x == taken, part, 0.0) for taken, part in parts)
-
-        return best, gradient
-
-    return found(x)
-
-
 def erode(x: Tensor, outside: float) -> Tensor:
     """The least of each pixel and its face neighbours, `(batch, *spatial, channels)`."""
-    return _extreme_neighbour(x, _spatial_axes(x), ops.minimum, outside)
+    least = x
+    for axis in _spatial_axes(x):
+        for neighbour in _both_neighbours(x, axis, outside):
+            least = ops.minimum(least, neighbour)
+    return least
 
 
 def dilate(x: Tensor) -> Tensor:
@@ -362,13 +335,17 @@ def dilate(x: Tensor) -> Tensor:
 
     Nothing stands beyond the edge; values are at least 0.
     """
-    return _extreme_neighbour(x, _spatial_axes(x), ops.maximum, 0.0)
+    greatest = x
+    for axis in _spatial_axes(x):
+        for neighbour in _both_neighbours(x, axis, 0):
+            greatest = ops.maximum(greatest, neighbour)
+    return greatest
 
 
 def _dilate_box(x):
     """The same over all neighbours, diagonal ones too: one axis after the other."""
     for axis in _spatial_axes(x):
-        x = _extreme_neighbour(x, (axis,), ops.maximum, 0.0)
+        x = ops.maximum(x, ops.maximum(*_both_neighbours(x, axis, 0)))
     return x
 
 
