@@ -8,7 +8,8 @@ On float32 logits, with masks or integer class maps. Ours, the peers and the flo
 process; the peer of the table is the fastest. A ratio is that of the medians, its spread the
 quartiles of the ratios of single rounds. The floor is a product and a sum with its gradient: less
 cannot be done. The time of the first call, in seconds, is what compiling takes. Memory is what the
-process grows by in one step, at its highest (on Linux).
+process grows by in one step, at its highest (on Linux; TensorFlow keeps what it has, and tells
+nothing).
 
 `--only dice --mode xla --case masks` measures less, `--all` losses without a peer as well.
 `--store` puts the rows of the backend into `data/results/speed.csv` and says beside it what they
@@ -31,7 +32,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_TORCH_DEVICE", "cpu")
 
-TABLE = Path(__file__).resolve().parent.parent / "data" / "results" / "speed.csv"
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = ROOT / "data" / "results" / "speed.csv"
 LIBRARIES = {
     "tensorflow": ("keras", "tensorflow", "numpy"),
     "torch": ("keras", "torch", "monai", "segmentation_models_pytorch", "kornia", "numpy"),
@@ -169,7 +171,9 @@ def jax_peers(classes):
             "BinaryCrossEntropyLoss": lambda y, z: optax.sigmoid_binary_cross_entropy(z, y),
             "DiceLoss": lambda y, z: optax.binary_dice_loss(z, y),
             "FocalLoss": lambda y, z: optax.sigmoid_focal_loss(z, y, alpha=0.25),
-            "TverskyLoss": lambda y, z: optax.binary_dice_loss(z, y, alpha=0.3, beta=0.7),
+            "TverskyLoss": lambda y, z: optax.dice_loss(
+                jax.nn.sigmoid(z), y, alpha=0.3, beta=0.7, apply_softmax=False
+            ),
         }
     else:
         sparse = optax.softmax_cross_entropy_with_integer_labels
@@ -308,13 +312,15 @@ def _status(process, key):
     return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
 
 
-def row_of(steps, times, first):
+def row_of(backend, steps, times, first):
     medians = {who: statistics.median(of) for who, of in times.items()}
     peers = sorted(set(times) - {"ours", "floor"}, key=medians.get)
     other = peers[0] if peers else "floor"
     pairs = [a / b for a, b in zip(times["ours"], times[other], strict=True)]
     low, _, high = statistics.quantiles(pairs, n=4)
-    used = {who: memory(steps[who]) for who in ("ours", *peers[:1])}
+    # TensorFlow keeps what it has freed, so that a step grows nothing.
+    known = backend != "tensorflow"
+    used = {who: memory(steps[who]) if known else None for who in ("ours", *peers[:1])}
     used = {who: "" if mb is None else f"{mb:.0f}" for who, mb in used.items()}
     return {
         "peer": other if peers else "",
@@ -339,7 +345,6 @@ def store(backend, rows):
         made = {
             each["backend"]: each for each in json.loads(TABLE.with_suffix(".json").read_text())
         }
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
     made[backend] = {
         "run": "speed",
         "backend": backend,
@@ -347,9 +352,7 @@ def store(backend, rows):
         "versions": {n: importlib.import_module(n).__version__ for n in LIBRARIES[backend]},
         "python": platform.python_version(),
         "device": f"{os.cpu_count()} cores of {processor()}",
-        "commit": subprocess.run(
-            git, capture_output=True, text=True, cwd=TABLE.parent
-        ).stdout.strip(),
+        "commit": commit(),
     }
     with TABLE.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -357,6 +360,16 @@ def store(backend, rows):
         writer.writerows(sorted(others + rows, key=lambda row: list(MODES).index(row["backend"])))
     text = json.dumps([made[name] for name in MODES if name in made], indent=1)
     TABLE.with_suffix(".json").write_text(text + "\n")
+
+
+def commit():
+    """What was measured; the table itself may have changed since."""
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT).stdout
+
+    changed = git("status", "--porcelain", "--", "segloss_ref", "benchmarks")
+    return git("rev-parse", "HEAD").strip() + ("-dirty" if changed else "")
 
 
 def processor():
@@ -386,7 +399,7 @@ def main():
             found = runs(args.backend, mode, case, args.only.lower(), args.all)
             for name, steps in found:
                 row = {"backend": args.backend, "mode": mode, "case": case, "loss": name}
-                row |= row_of(steps, *measure(steps, args.rounds))
+                row |= row_of(args.backend, steps, *measure(steps, args.rounds))
                 rows.append(row)
                 print("\t".join(row[c] for c in COLUMNS[1:]), flush=True)
     if args.store:
