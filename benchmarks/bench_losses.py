@@ -171,9 +171,6 @@ def jax_peers(classes):
             "BinaryCrossEntropyLoss": lambda y, z: optax.sigmoid_binary_cross_entropy(z, y),
             "DiceLoss": lambda y, z: optax.binary_dice_loss(z, y),
             "FocalLoss": lambda y, z: optax.sigmoid_focal_loss(z, y, alpha=0.25),
-            "TverskyLoss": lambda y, z: optax.dice_loss(
-                jax.nn.sigmoid(z), y, alpha=0.3, beta=0.7, apply_softmax=False
-            ),
         }
     else:
         sparse = optax.softmax_cross_entropy_with_integer_labels
