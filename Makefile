@@ -38,7 +38,7 @@ serve: book  ## build the book and show it on http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
 
 test: lint pairs  ## ruff, text and notebooks in step, pytest, every notebook executed
-	$(BIN)/pytest --numprocesses 2 tests
+	$(BIN)/pytest --numprocesses 2 --dist worksteal tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --nbval --nbval-cell-timeout 600 notebooks
 
 lint: $(READY)

@@ -195,11 +195,15 @@ def test_options_of_the_data_set(tmp_path):
 
 
 @pytest.mark.requires_data("nuclei")
-@pytest.mark.parametrize("loss", ["BinaryCrossEntropyLoss", "DiceLoss"])
-def test_real_nuclei_are_learnt(loss, tmp_path):
+def test_real_nuclei_are_learnt(tmp_path):
     """The main job: a mean Dice of 0.85 on held-out images, in a fraction of three minutes."""
     settings = Experiment(
-        dataset="nuclei", learning_rate=0.003, loss=loss, steps=150, evaluate_every=150, crop=128
+        dataset="nuclei",
+        learning_rate=0.003,
+        loss="DiceLoss",
+        steps=150,
+        evaluate_every=150,
+        crop=128,
     )
     assert run(settings, tmp_path / "out")["test"]["dice"] >= 0.85
 
