@@ -54,8 +54,59 @@ SLOW = (
 FIRST = "test_equals_oracle"  # notices most
 WORK = 10  # seconds that the tests of one mutant may take together
 HUNG = 90  # seconds of work on one mutant, after which it hangs
+_ALONE = "equal: arrays of two axes, of which the last is the second"
+_FREE = "equal: pixels of weight 0 count nowhere, whatever finite number stands there"
+_ORDER = "equal: an order has no slope anyway"
 #: Mutants that change no value, by function and mutant, and why.
-REASONS: dict[tuple[str, str], str] = {}
+REASONS = {
+    ("nan_of", "ops.stop_gradient(x) -> x"): "equal: the slope of 0 x is 0; it saves the backward",
+    ("SegmentationLoss.terms_of", "1.0 -> 2.0"): "equal: the factor of no images",
+    ("RegionLoss.region_values", "-1 -> 1"): _ALONE,
+    ("RegionLoss.weights_of", "1.0 -> 2.0"): "equal: a mean divides by the sum of its weights",
+    ("_current", "1 -> 2"): "JAX alone: `make backends`",
+    ("_current", "value * 1 -> 1"): "JAX alone: `make backends`",
+    ("_safe_log", "x < least -> x <= least"): "equal: both give `least` where x is `least`",
+    (
+        "_log_not_softmax",
+        "ops.stop_gradient(ops.max(z, axis=-1, keepdims=True)) -> "
+        "ops.max(z, axis=-1, keepdims=True)",
+    ): "equal: a shift of all logits has no slope",
+    ("_emptied", "0 -> 1"): _FREE,
+    (
+        "in_rows",
+        "int(np.prod(shape[1:-1])) * (shape[0] if regions == 1 else 1) -> "
+        "shape[0] if regions == 1 else 1",
+    ): "equal: of no images, pixels are of any number",
+    ("Prediction._softplus", "z >= 0 -> z > 0"): "equal: at 0 both sides are",
+    ("TrueClassLoss.cost", "-log_p -> log_p"): "never called: it stands for cross-entropy",
+    ("neighbour_shares", "y * counted -> y"): "equal: y is 0 already where nothing is counted",
+    (
+        "TopKCrossEntropyLoss.pixel_values",
+        "ops.stop_gradient(batch.weight * losses) -> batch.weight * losses",
+    ): _ORDER,
+    ("lovasz_extension", "weight * ops.ones_like(y) -> weight"): (
+        "equal: on TensorFlow what is taken is broadcast"
+    ),
+    ("lovasz_extension", "ops.stop_gradient(-errors) -> -errors"): _ORDER,
+    ("GeneralizedDiceLoss.class_values", "1.0 -> 2.0"): "equal: a factor of both sides of a ratio",
+    ("_mask", "batch.on_grid(batch.weight) > 0 -> batch.on_grid(batch.weight) >= 0"): (
+        "equal: what has weight 0 is 0 already, and on no mask"
+    ),
+    (
+        "BoundaryLoss.class_pixel_values",
+        "distance * batch.prediction.p + nan_of(batch.y) -> "
+        "distance * batch.prediction.p - nan_of(batch.y)",
+    ): "equal: plus or minus 0 or NaN",
+    (
+        "BoundaryDoULoss.class_values",
+        "ops.sum(ops.cast(batch.in_regions(m), batch.y.dtype), axis=1) -> "
+        "ops.mean(ops.cast(batch.in_regions(m), batch.y.dtype), axis=1)",
+    ): "equal: only the ratio of the two is used",
+    ("as_mask", "2 -> 3"): "equal: any number above 1 is refused or NaN",
+    ("BlobLoss._blob_means", "ops.sum(turns, axis=0) -> ops.mean(turns, axis=0)"): (
+        "equal: only ratios of the sums are used"
+    ),
+}
 
 
 # --- Mutants -------------------------------------------------------------------------------------
@@ -157,7 +208,10 @@ def _in_order(node):
 
 
 def _quiet(tree):
-    """Nodes in errors, assertions, annotations, and defaults: no mathematics."""
+    """Nodes in errors, assertions, annotations, and defaults: no mathematics.
+
+    And branches that only PyTorch takes, with their conditions: `make backends` tests those.
+    """
     found = set()
     for node in ast.walk(tree):
         parts = []
@@ -165,8 +219,24 @@ def _quiet(tree):
             parts = [node]
         elif isinstance(node, ast.FunctionDef):
             parts = [node.args, *([node.returns] if node.returns else [])]
+            parts += _of_torch(node.body)
+        elif isinstance(node, ast.If | ast.IfExp) and "backend()" in ast.unparse(node.test):
+            parts = [node.test]
+            if isinstance(node, ast.If):
+                found.add(id(node))
         found |= {id(inner) for part in parts for inner in ast.walk(part)}
     return found
+
+
+def _of_torch(body):
+    """The statements of a function that only PyTorch reaches."""
+    for number, node in enumerate(body):
+        test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+        if test.endswith("backend() == 'torch'"):
+            return node.body
+        if test.endswith("backend() != 'torch'") and isinstance(node.body[-1], ast.Return):
+            return body[number + 1 :]
+    return []
 
 
 def apply(function, tree):
@@ -176,6 +246,10 @@ def apply(function, tree):
     cells = function.__code__.co_freevars
     if cells:  # such as `__class__`, for `super()`
         arguments = [ast.arg(name) for name in cells]
+        # A mutant may have lost the call that needs them; its code must still have the same cells.
+        kept = [ast.parse(f"if 0: {name}").body[0] for name in cells]
+        inner = tree.body[0]
+        inner.body = [*kept, *inner.body]
         outer = ast.parse("def outer(): pass").body[0]
         outer.args.args, outer.body = arguments, [*tree.body, ast.Pass()]
         tree = ast.fix_missing_locations(ast.Module([outer], []))
@@ -202,8 +276,10 @@ def functions_of(module):
         inner = vars(member).values() if inspect.isclass(member) else [member]
         for each in inner:
             each = getattr(each, "func", None) or getattr(each, "fget", None) or each
-            skipped = ("__init__", "get_config", "from_config", "__repr__", "__setattr__")
-            if inspect.isfunction(each) and each.__name__ not in skipped:
+            skipped = ("__init__", "get_config", "from_config", "__repr__", "__setattr__", "_told")
+            if not inspect.isfunction(each) or each.__code__.co_filename != module.__file__:
+                continue  # such as what a named tuple has
+            if each.__name__ not in skipped:
                 found[each.__qualname__] = each
     return found
 

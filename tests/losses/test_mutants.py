@@ -22,8 +22,11 @@ def test_call_holds_the_factors_of_a_sum_and_the_weights_of_a_map(rng):
     loss = 0.25 * parts[0] + 3 * parts[1]
     want = 0.25 * np.asarray(parts[0](y, z)) + 3 * np.asarray(parts[1](y, z))
     np.testing.assert_allclose(loss.call(y, z), want, rtol=1e-12)
-    cells = np.arange(60).reshape(2, 6, 5) % 3
+    cells = np.zeros((2, 6, 5), int)
+    cells[:, 1:3, 1:4], cells[:, 4:, 1:4] = 1, 2
     loss = sl.ShapeAwareLoss(**OPTIONS)
+    (_, _, weights), *_ = loss.terms(cells, z)
+    assert (np.asarray(weights) > 1.5).all()  # else nothing would be missed
     np.testing.assert_allclose(loss.call(cells, z), loss(cells, z), rtol=1e-12)
 
 
@@ -151,3 +154,40 @@ def test_on_each_side_of_a_logit_of_0_it_is_what_keras_computes():
         got = sl.BinaryCrossEntropyLoss(**OPTIONS)(y, z)
         want = np.mean(keras.ops.binary_crossentropy(y, z, from_logits=True))
         np.testing.assert_allclose(got, [want], rtol=1e-12)
+
+
+def test_a_probability_out_of_range_is_refused():
+    for value in (1.5, -0.5):
+        p = np.full((1, 4, 4, 1), 0.5)
+        p[0, 0, 0] = value
+        with pytest.raises(ValueError, match="from_logits"):
+            sl.DiceLoss()(np.zeros(p.shape), p)
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_probabilities_of_several_classes_in_a_graph(multilabel, rng):
+    """With a truth of booleans, which needs no map of what is allowed."""
+    y = np.eye(3, dtype=bool)[rng.integers(0, 3, (2, 6, 5))]
+    p = rng.dirichlet((1, 1, 1), (2, 6, 5))
+    loss = sl.DiceLoss(multilabel=multilabel, dtype="float64")
+    got = tf.function(loss)(tf.constant(y), tf.constant(p))
+    assert float(got) == pytest.approx(float(loss(y, p)), rel=1e-12)
+
+
+def test_a_distance_ends_where_the_weight_is_0(rng):
+    """Pixels that are out are no background: the picture might as well end there."""
+    y, z = np.ones((1, 6, 6, 1)), rng.normal(size=(1, 6, 6, 1))
+    y[:, :, 0], weight = 0, np.ones((1, 6, 6))
+    weight[:, 3:] = 0
+    y[:, 3:] = 0
+    loss = sl.BoundaryLoss(**OPTIONS, class_weights=None)
+    got = np.asarray(loss(y, z, weight)) * 2  # which is a mean over all pixels
+    np.testing.assert_allclose(got, loss(y[:, :3], z[:, :3]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[[0, 1.5], [1.5, 0]], [[0, 0, 1], [0, 0, 1], [1, 1, 0]], [[0, 1, 0], [1, 0, 1]]]
+)
+def test_distances_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match="distances"):
+        sl.GeneralizedWassersteinDiceLoss(wrong)
