@@ -18,6 +18,7 @@ from segloss_ref.experiment.data import (
     truth_of,
 )
 from segloss_ref.experiment.prediction import predict, predictions
+from segloss_ref.experiment.probabilities import CUTS, to_levels
 
 
 def evaluate(model: keras.Model, data: SegmentationData) -> list[dict[str, Any]]:
@@ -99,13 +100,72 @@ def _instance_scores(instances, predicted):
     }
 
 
+def validation_scores(model: keras.Model, data: SegmentationData) -> dict[str, float | None]:
+    """The look that training takes at the validation split, by one prediction of each image.
+
+    Returns:
+        A dict: `validation_dice`, the mean Dice of the images at threshold 1/2, or by the best
+        class; `validation_dice_at_best_cut` and `validation_cut`, the highest mean Dice that one
+        cut for all images gives, and the cut: the middle of the best ones. Of several classes:
+        the same Dice, and no cut, `None`. After a training that diverged, where a probability is
+        no number, all three are NaN.
+    """
+    names = "validation_dice", "validation_dice_at_best_cut", "validation_cut"
+    binary, found = is_binary(data), []
+    for i, p in enumerate(predictions(model, data.images)):
+        if not np.isfinite(p).all():
+            return dict.fromkeys(names, float("nan"))
+        truth = truth_of(only(data, i))[0]
+        found.append(
+            _dice_at_each_cut(truth, to_levels(p)) if binary else _class_scores(data, i, p)["dice"]
+        )
+    if not binary:
+        dice = _mean_of(found)
+        return dict(zip(names, (dice, dice, None)))
+    at_half = _mean_of(np.array(found)[:, CUTS == 0.5])
+    return dict(zip(names, (at_half, *_best_of(found))))
+
+
 def mean_dice(model: keras.Model, data: SegmentationData) -> float:
-    """The mean Dice of the images, by the one look that training takes at the validation split."""
-    probabilities = predictions(model, data.images)
-    if not is_binary(data):
-        return _mean_of([_class_scores(data, i, p)["dice"] for i, p in enumerate(probabilities)])
-    pairs = zip(truth_of(data), probabilities)
-    return _mean_of([metrics.dice(truth, p > 0.5) for truth, p in pairs])
+    """The mean Dice of the images, at threshold 1/2 or by the best class."""
+    return validation_scores(model, data)["validation_dice"]
+
+
+def dice_at_best_cut(model: keras.Model, data: SegmentationData) -> tuple[float, float | None]:
+    """The mean Dice of the images at the cut that makes it highest, and that cut.
+
+    As in `validation_scores`, which has it with the Dice at one half from the same predictions.
+    """
+    scores = validation_scores(model, data)
+    return scores["validation_dice_at_best_cut"], scores["validation_cut"]
+
+
+def _dice_at_each_cut(truth, levels):
+    """The Dice of one image at each of `CUTS`, from how often each level is in object and ground.
+
+    An image without a pixel that has a class gives NaN.
+    """
+    inside, outside = (np.bincount(levels[truth == label], minlength=256) for label in (1, 0))
+    if not (inside.sum() or outside.sum()):
+        return np.full(len(CUTS), np.nan)
+    hits, alarms = (counts[::-1].cumsum()[::-1][1:] for counts in (inside, outside))
+    areas = inside.sum() + hits + alarms
+    return np.where(areas > 0, 2 * hits / np.maximum(areas, 1), 1.0)  # two empty masks agree
+
+
+def _best_of(dice):
+    """The highest mean over the images, of `(images, cuts)`, and the cut.
+
+    Of cuts that are equally good it is the middle one of the longest row of neighbours. One half,
+    where there is nothing to choose by.
+    """
+    means = np.array([_mean_of(column) for column in np.transpose(dice)])
+    if np.isnan(means).any():
+        return float("nan"), 0.5
+    best = np.flatnonzero(means >= means.max() - 1e-12)  # equal up to the rounding of sums
+    rows = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    row = max(rows, key=len)
+    return float(means.max()), float(CUTS[(row[0] + row[-1]) // 2])
 
 
 def _mean_of(values):
