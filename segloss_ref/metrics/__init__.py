@@ -1,4 +1,4 @@
-"""Metrics that judge a segmentation: overlap, surfaces, instances and calibration.
+"""Metrics that judge a segmentation: overlap, surfaces, topology, instances and calibration.
 
 Every function takes the truth first and the prediction second, and computes in float64 with NumPy,
 from arrays, lists, or tensors of any backend outside of compiled graphs. Three kinds of input
@@ -16,14 +16,16 @@ look alike. Calibration alone takes the pixels of all images together.
 
 Pixels whose truth is -1 are out of the picture, and so are those of the labels that `ignore_class`
 names. What is predicted there, NaN included, is never looked at. They are left out of all counts;
-they make no surface; and they are cut out of both instance maps, so that an object that lies there
-wholly does not count. An image without a pixel to judge has no value: it is NaN.
+they make no surface; and they are cut out of both instance maps, and for topology out of both
+masks, so that an object that lies there wholly does not count. An image without a pixel to judge
+has no value: it is NaN.
 
 Two empty masks agree perfectly: each metric gives its best value, 1 or, for distances and errors,
 0. Where only one of the two is empty it gives its worst: 0; 1 for the adapted Rand error; `inf` for
-distances. Specificity, variation of information and calibration need no such rule: an empty mask
-is to them a mask like others. Where pixels are left out, a mask that is not empty may have no
-surface, since it fills what is seen: then two equal masks agree perfectly, and others not at all.
+distances. Specificity, variation of information, Betti numbers and calibration need no such rule:
+an empty mask is to them a mask like others. Where pixels are left out, a mask that is not empty may
+have no surface, since it fills what is seen: then two equal masks agree perfectly, and others not
+at all.
 
 During training, `DiceMetric`, `IoUMetric`, `PrecisionMetric`, `RecallMetric` and
 `SurfaceDiceMetric` give the mean over images of the same values, on the device, and
@@ -63,8 +65,17 @@ from segloss_ref.metrics.surfaces import (
     hausdorff_distance,
     surface_dice,
 )
+from segloss_ref.metrics.topology import (
+    BettiErrors,
+    BettiNumbers,
+    betti_errors,
+    betti_numbers,
+    cl_dice,
+)
 
 __all__ = [
+    "BettiErrors",
+    "BettiNumbers",
     "DiceMetric",
     "ExpectedCalibrationErrorMetric",
     "IoUMetric",
@@ -79,7 +90,10 @@ __all__ = [
     "aggregated_jaccard_index",
     "average_precision",
     "average_surface_distance",
+    "betti_errors",
+    "betti_numbers",
     "boundary_iou",
+    "cl_dice",
     "dice",
     "expected_calibration_error",
     "hausdorff_distance",

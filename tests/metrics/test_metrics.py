@@ -28,6 +28,7 @@ SURFACE = [
     lambda t, p, **settings: metrics.surface_dice(t, p, tolerance=1.0, **settings),
     metrics.boundary_iou,
 ]
+TOPOLOGY = [metrics.betti_errors, metrics.cl_dice]
 BY_AREA = [functools.partial(metric, weighting="area") for metric in SURFACE[:3]]
 INSTANCE = [
     metrics.average_precision,
@@ -61,6 +62,7 @@ def test_docstring_examples():
     modules = (
         metrics.overlap,
         metrics.surfaces,
+        metrics.topology,
         metrics.facets,
         metrics.instances,
         metrics.calibration,
@@ -771,7 +773,7 @@ def test_float32_softmax_rounding_is_not_an_error():
 # --- Errors -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", OVERLAP + SURFACE)
+@pytest.mark.parametrize("metric", OVERLAP + SURFACE + TOPOLOGY)
 @pytest.mark.parametrize(
     "bad, message",
     [
