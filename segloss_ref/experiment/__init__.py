@@ -1,9 +1,10 @@
 """Experiments: settings in, a training run, a record out.
 
 `settings` says what a run is and refuses what cannot be one; `data` is what it learns; `training`
-trains, `prediction` predicts images of any size, `evaluation` scores; `running` makes a folder of
-it, whole or not at all. `testbed` is a run of seconds for chapters; `notebook` checks what
-papermill hands to a notebook.
+trains, `prediction` predicts images of any size, `probabilities` rounds them to 8 bits,
+`evaluation` scores; `running` makes a folder of it, whole or not at all, and `rescoring` scores
+anew what lies there. `testbed` is a run of seconds for chapters; `notebook` checks what papermill
+hands to a notebook.
 """
 
 from segloss_ref.experiment.data import (
@@ -17,6 +18,7 @@ from segloss_ref.experiment.data import (
 from segloss_ref.experiment.evaluation import all_pixels, evaluate, right_and_found
 from segloss_ref.experiment.notebook import loss_options, refuse_unknown_parameters
 from segloss_ref.experiment.prediction import predict
+from segloss_ref.experiment.rescoring import rescore
 from segloss_ref.experiment.running import run
 from segloss_ref.experiment.settings import Experiment
 from segloss_ref.experiment.testbed import fit_picture
@@ -35,6 +37,7 @@ __all__ = [
     "loss_options",
     "predict",
     "refuse_unknown_parameters",
+    "rescore",
     "right_and_found",
     "run",
     "splits_of",

@@ -1,6 +1,6 @@
 """Scores of a model, image by image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,53 +18,157 @@ from segloss_ref.experiment.data import (
     truth_of,
 )
 from segloss_ref.experiment.prediction import predict, predictions
-from segloss_ref.experiment.probabilities import CUTS, to_levels
+from segloss_ref.experiment.probabilities import CUTS, from_levels, to_levels
+
+#: How far surfaces may be apart and agree, in pixels.
+TOLERANCE = 2.0
+
+#: Of the truth and the predicted mask, or of two class maps, a number.
+Score = Callable[[np.ndarray, np.ndarray], float]
 
 
-def evaluate(model: keras.Model, data: SegmentationData) -> list[dict[str, Any]]:
+def evaluate(
+    model: keras.Model, data: SegmentationData, cut: float | None = None
+) -> list[dict[str, Any]]:
     """Scores the model on each image of a data set: at threshold 1/2, or by the best class.
 
-    Where binary data have instances, predicted objects are the connected components of the
-    predicted mask, and they are scored as well. Pixels without a class are in no score of pixels.
+    Probabilities are rounded to 8 bits first (`to_levels`), as they are kept: masks at 1/2 and at
+    `cut` are the same before and after. Pixels without a class are in no score of pixels. Lengths
+    are in pixels, or in voxels.
+
+    Args:
+        model: one that returns logits.
+        data: images of two or of three dimensions.
+        cut: a second threshold for binary data, as of `dice_at_best_cut` on validation images.
 
     Returns:
-        A list with a dict for each image: `image`, `dice`, `iou`, then for binary data
-        `precision`, `recall`, and for instances `cells`, `predicted`, `average_precision`,
-        `merges`, `splits`; for several classes the Dice of each, `dice: NAME`, whose mean over
-        the classes in the picture (but for one named background) is `dice`; and
-        `calibration_error`. What cannot be measured on an image is NaN.
+        A list with a dict for each image. For binary data: `image`; `dice`, `iou`, `precision`,
+        `recall`; `size_ratio`, predicted over true area, NaN where nothing is true;
+        `hausdorff_distance`, of 95 per cent, and where one of the two masks is empty the diagonal
+        of the image, so that a mean can be taken; `surface_dice` at a tolerance of 2;
+        `betti0_error`, `betti1_error` and, in three dimensions, `betti2_error`; `cl_dice`; where
+        the data have instances, with the connected components of the mask as predicted objects,
+        `cells`, `predicted`, `average_precision`, `merges`, `splits`; and `calibration_error`.
+        With `cut`, all but `image`, `cells` and `calibration_error` once more, `dice_at_cut` and
+        so on.
+
+        For several classes: `image`; `dice` and `iou`, means over the classes in the picture (but
+        for one named background); the Dice of each, `dice: NAME`; `surface_dice`, such a mean, too;
+        and `calibration_error`. What cannot be measured on an image is NaN.
     """
-    score = _binary_scores if is_binary(data) else _class_scores
-    probabilities = predictions(model, data.images)
-    return [{"image": data.names[i], **score(data, i, p)} for i, p in enumerate(probabilities)]
+    return scores_of(levels_of(model, data), data, cut)
 
 
-def _binary_scores(data, i, probability):
-    truth = truth_of(only(data, i))[0]
+def levels_of(model: keras.Model, data: SegmentationData) -> Iterator[np.ndarray]:
+    """The probabilities of image after image, rounded to 8 bits."""
+    classes = not is_binary(data)
+    return (to_levels(p, classes) for p in predictions(model, data.images))
+
+
+def scores_of(
+    levels: Iterable[np.ndarray],
+    data: SegmentationData,
+    cut: float | None = None,
+    scores: Mapping[str, Score] | None = None,
+) -> list[dict[str, Any]]:
+    """The same as `evaluate` from probabilities in 8 bits, one array for each image.
+
+    `scores` are others to compute in place of those: a name and a function of the truth and the
+    predicted mask, or of the class maps of several classes; -1 are pixels of the truth without a
+    class.
+    """
+    rows = []
+    for i, image in enumerate(levels):
+        alone = only(data, i)
+        truth, instances = truth_of(alone)[0], None
+        if data.instances is not None:
+            instances = instances_of(alone)[0]
+        if is_binary(data):
+            p = from_levels(image)
+            measured = _of_masks(scores, truth, p, cut, instances)
+        else:
+            p = from_levels(image, classes=True)
+            measured = _of_classes(scores, truth, p, data)
+        if scores is None:
+            measured["calibration_error"] = metrics.expected_calibration_error(truth, p)
+        rows.append({"image": data.names[i], **measured})
+    return rows
+
+
+def _of_masks(scores, truth, p, cut, instances):
+    def measured(mask):
+        if scores is None:
+            return _mask_scores(truth, mask, instances)
+        return {name: score(truth, mask) for name, score in scores.items()}
+
+    at_half = measured(p > 0.5)
+    if cut is None:
+        return at_half
+    at_cut = measured(p > cut)
+    return at_half | {f"{k}_at_cut": v for k, v in at_cut.items() if k != "cells"}
+
+
+def _mask_scores(truth, mask, instances):
+    said = {"spatial_dims": truth.ndim}
     overlaps = (metrics.dice, metrics.iou, metrics.precision, metrics.recall)
-    row = {metric.__name__: float(metric(truth, probability > 0.5)) for metric in overlaps}
-    if data.instances is not None:
-        row |= _instance_scores(instances_of(only(data, i))[0], probability > 0.5)
-    return row | {"calibration_error": metrics.expected_calibration_error(truth, probability)}
+    row = {metric.__name__: float(metric(truth, mask, **said)) for metric in overlaps}
+    area = np.count_nonzero(truth == 1)
+    row["size_ratio"] = np.count_nonzero(mask & (truth != VOID)) / area if area else np.nan
+    distance = metrics.hausdorff_distance(truth, mask, **said)
+    # One of the two is empty: as far as two pixels of the image can be apart.
+    row["hausdorff_distance"] = min(distance, np.linalg.norm(np.array(truth.shape) - 1))
+    row["surface_dice"] = metrics.surface_dice(truth, mask, TOLERANCE, **said)
+    errors = metrics.betti_errors(truth, mask, **said)
+    row |= {f"betti{k}_error": error for k, error in enumerate(errors[: truth.ndim])}
+    row["cl_dice"] = metrics.cl_dice(truth, mask, **said)
+    return row if instances is None else row | _instance_scores(instances, mask)
 
 
-def _class_scores(data, i, probabilities):
-    truth = truth_of(only(data, i))[0]
-    predicted = np.where(truth == VOID, VOID, probabilities.argmax(axis=-1))
-    each = {}
-    for label, name in enumerate(data.class_names):
-        masks = truth == label, predicted == label
-        # By the truth alone: else a false alarm on a class would be counted for one loss, and
-        # leave the image out for another. It is counted, as a miss of the class that is there.
-        occurs = masks[0].any() and label != data.background
-        each[name] = [f(*masks) if occurs else np.nan for f in (metrics.dice, metrics.iou)]
-    dice, iou = (_mean_of(values) for values in zip(*each.values()))
+def _instance_scores(instances, mask):
+    said = {"spatial_dims": mask.ndim}
+    components = metrics.label_components(mask, **said)
+    counts = metrics.merges_and_splits(instances, components, **said)
+    return {
+        "cells": len(np.unique(instances[instances > 0])),
+        "predicted": int(components.max()),
+        "average_precision": float(metrics.average_precision(instances, components, **said)),
+        "merges": counts.merges,
+        "splits": counts.splits,
+    }
+
+
+def _of_classes(scores, truth, p, data):
+    predicted = p.argmax(axis=-1)
+    if scores is not None:
+        return {name: score(truth, predicted) for name, score in scores.items()}
+    measures = (metrics.dice, metrics.iou, _surface_dice)
+    each = _each_class(measures, truth, predicted, data)
+    dice, iou, surface = (_mean_of(values) for values in zip(*each.values()))
     return {
         "dice": dice,
         "iou": iou,
         **{f"dice: {name}": float(values[0]) for name, values in each.items()},
-        "calibration_error": metrics.expected_calibration_error(truth, probabilities),
+        "surface_dice": surface,
     }
+
+
+def _surface_dice(truth, mask, spatial_dims):
+    return metrics.surface_dice(truth, mask, TOLERANCE, spatial_dims=spatial_dims)
+
+
+def _each_class(measures, truth, predicted, data):
+    """The measures of each class that is in the picture, by its name; of others NaN."""
+    each, void = {}, truth == VOID
+    for label, name in enumerate(data.class_names):
+        true = np.where(void, VOID, truth == label)
+        # By the truth alone: else a false alarm on a class would be counted for one loss, and
+        # leave the image out for another. It is counted, as a miss of the class that is there.
+        occurs = (true == 1).any() and label != data.background
+        each[name] = [
+            f(true, predicted == label, spatial_dims=truth.ndim) if occurs else np.nan
+            for f in measures
+        ]
+    return each
 
 
 def right_and_found(
@@ -88,18 +192,6 @@ def all_pixels(model: keras.Model, data: SegmentationData) -> tuple[np.ndarray, 
     return truth[valid], predict(model, data.images)[valid]
 
 
-def _instance_scores(instances, predicted):
-    components = metrics.label_components(predicted)
-    counts = metrics.merges_and_splits(instances, components)
-    return {
-        "cells": len(np.unique(instances[instances > 0])),
-        "predicted": int(components.max()),
-        "average_precision": float(metrics.average_precision(instances, components)),
-        "merges": counts.merges,
-        "splits": counts.splits,
-    }
-
-
 def validation_scores(model: keras.Model, data: SegmentationData) -> dict[str, float | None]:
     """The look that training takes at the validation split, by one prediction of each image.
 
@@ -117,13 +209,20 @@ def validation_scores(model: keras.Model, data: SegmentationData) -> dict[str, f
             return dict.fromkeys(names, float("nan"))
         truth = truth_of(only(data, i))[0]
         found.append(
-            _dice_at_each_cut(truth, to_levels(p)) if binary else _class_scores(data, i, p)["dice"]
+            _dice_at_each_cut(truth, to_levels(p))
+            if binary
+            else _class_dice(truth, p.argmax(axis=-1), data)
         )
     if not binary:
         dice = _mean_of(found)
         return dict(zip(names, (dice, dice, None)))
     at_half = _mean_of(np.array(found)[:, CUTS == 0.5])
     return dict(zip(names, (at_half, *_best_of(found))))
+
+
+def _class_dice(truth, predicted, data):
+    each = _each_class([metrics.dice], truth, predicted, data)
+    return _mean_of([dice for (dice,) in each.values()])
 
 
 def mean_dice(model: keras.Model, data: SegmentationData) -> float:

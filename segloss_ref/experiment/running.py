@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from segloss_ref.datasets.folder import fingerprint
 from segloss_ref.experiment.data import splits_of
-from segloss_ref.experiment.evaluation import evaluate, means
+from segloss_ref.experiment.evaluation import dice_at_best_cut, levels_of, means, scores_of
+from segloss_ref.experiment.rescoring import keep
 from segloss_ref.experiment.settings import Experiment
 from segloss_ref.experiment.training import check_data, train, tuned
 from segloss_ref.writing import write_rows, write_whole
@@ -28,7 +30,10 @@ def run(experiment: Experiment, out: str | os.PathLike[str]) -> dict[str, Any]:
     """Trains, evaluates on the test split, and writes a folder, whole or not at all.
 
     The folder holds `record.json` (settings, versions, commit, seconds), `history.csv` (a row
-    per look at the validation images), `metrics.csv` (a row per test image) and `model.keras`.
+    per look at the validation images), `metrics.csv` (a row per test image), `model.keras`, and
+    `probabilities.npz` (those of the test images, in 8 bits), from which `rescore` computes every
+    score again. Binary masks are scored at 1/2 and at the cut that is best on the validation
+    images, `cut` in the record.
     Until it is complete, everything lies in a hidden folder beside it, `.NAME.partial`. A run that
     was killed or failed goes on from there, at its last look at the validation images, and ends
     as if nothing had happened. A bar shows the progress in a terminal, and nothing elsewhere.
@@ -132,7 +137,9 @@ def _run_into(experiment, data, partial, started):
         tuning = tuned(experiment, images, validation, partial / "tuning.json")
         rate = tuning["chosen"]
     model, history = train(experiment, images, validation, rate, experiment.steps, partial)
-    rows = evaluate(model, test)
+    levels = np.stack(list(levels_of(model, test)))
+    cut = dice_at_best_cut(model, validation)[1]
+    rows = scores_of(levels, test, cut)
     record = {
         **_identity(experiment),
         "parameters": model.count_params(),
@@ -142,6 +149,7 @@ def _run_into(experiment, data, partial, started):
         "ended_by": "steps" if history[-1]["step"] == experiment.steps else "seconds",
         "seconds": round(time.perf_counter() - started, 1),
         "seconds_training": round(history[-1]["seconds"], 1),
+        "cut": cut,
         "test": means(rows),
     }
     result = partial / "result"
@@ -149,6 +157,7 @@ def _run_into(experiment, data, partial, started):
     result.mkdir()
     write_rows(result / "history.csv", history)
     write_rows(result / "metrics.csv", rows)
+    keep(result, levels, test, cut)
     model.save(result / "model.keras")
     write_whole(result / "record.json", json.dumps(record, indent=2) + "\n")
     return record

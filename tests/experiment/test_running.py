@@ -39,6 +39,7 @@ def test_a_run_leaves_its_record(loss, tmp_path):
         "history.csv",
         "metrics.csv",
         "model.keras",
+        "probabilities.npz",
         "record.json",
     ]
     assert [p.name for p in folder.parent.iterdir()] == ["one"], "nothing is left beside it"
@@ -52,7 +53,8 @@ def test_a_run_leaves_its_record(loss, tmp_path):
     assert [row["image"] for row in rows] == list(test.names)
     model = keras.models.load_model(folder / "model.keras")
     assert type(model.loss).__name__ == loss
-    again = evaluate(model, test)
+    again = evaluate(model, test, record["cut"])
+    assert 0 < record["cut"] < 1 and "dice_at_cut" in rows[0]
     for written, measured in zip(rows, again):
         assert float(written["dice"]) == pytest.approx(measured["dice"])
         assert int(written["merges"]) == measured["merges"]
@@ -216,7 +218,7 @@ def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "evaluate", full)
+        patch.setattr(running, "scores_of", full)
         with pytest.raises(OSError, match="No space left"):
             run(settings, tmp_path / "run")
     (checkpoint,) = (tmp_path / ".run.partial").glob("step-*.keras")
