@@ -24,6 +24,7 @@ from segloss_ref.checks import (
 )
 
 _FLIPS = ("none", "horizontal", "vertical", "both")
+_PLACES = ("random", "middle")
 _INT32 = (-(2**31), 2**31 - 1)
 # Stands where a compiled graph meets a label that int32 does not hold: no loss takes it for one.
 _NO_LABEL = -2
@@ -59,6 +60,7 @@ class RandomDeformation(keras.layers.Layer):
         seed: of the draws, 0 to 2³² - 1; `None` for another one each time.
         data_format: where the channels stand, `"channels_last"` or `"channels_first"`, in images,
             labels and weights alike; `None` is `keras.config.image_data_format()`.
+        place: of the crop: `"random"`, or `"middle"`, where its centre is that of the image.
 
     Call arguments:
         images: `(batch, height, width, channels)`; channels first: `(batch, channels, height,
@@ -102,6 +104,7 @@ class RandomDeformation(keras.layers.Layer):
         fill_value: float = 0.0,
         seed: int | None = None,
         data_format: str | None = None,
+        place: str = "random",
         **kwargs: Any,
     ) -> None:
         # No autocast: labels that come as floats must not be rounded to half precision.
@@ -112,6 +115,7 @@ class RandomDeformation(keras.layers.Layer):
         self.elastic = check_number("elastic", elastic, at_least=0)
         self.grid = check_whole("grid", grid, at_least=2)
         self.crop = _check_crop(crop)
+        self.place = check_choice("place", place, _PLACES)
         self.surround = check_whole("surround", surround, at_least=0)
         self.fill_value = check_number("fill_value", fill_value)
         self.seed = None if seed is None else check_seed("seed", seed)
@@ -210,7 +214,8 @@ class RandomDeformation(keras.layers.Layer):
         starts = []
         for size, side in zip(picture, crop):
             room = ops.cast(size - side + 1, "float32")
-            start = ops.floor(room * self._uniform((batch, 1, 1), 0, 1))
+            drawn = self._uniform((batch, 1, 1), 0, 1) if self.place == "random" else 0.5
+            start = ops.floor(room * drawn) + ops.zeros((batch, 1, 1))
             starts.append(ops.minimum(start, room - 1) + _half(side))  # if 1 - ε rounds to 1
         return ops.stack(starts, axis=-1)
 
@@ -222,8 +227,8 @@ class RandomDeformation(keras.layers.Layer):
         return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
 
     def get_config(self) -> dict[str, Any]:
-        names = "flip rotation scale elastic grid crop surround fill_value seed data_format".split()
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        names = "flip rotation scale elastic grid crop surround fill_value seed data_format place"
+        return {**super().get_config(), **{name: getattr(self, name) for name in names.split()}}
 
 
 def _cubic(length, x, points):

@@ -1,21 +1,31 @@
-"""The network of the experiments: a small U-Net."""
+"""The network of the experiments, a small U-Net, and what stands before and behind a network."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
-from segloss_ref.checks import Tensor, check_whole
+from segloss_ref.checks import Tensor, check_choice, check_whole
 
 # The data sets have their channels last, whatever Keras is set to.
 _LAST = {"data_format": "channels_last"}
+_CONVOLUTION = {2: layers.Conv2D, 3: layers.Conv3D}
+_POOLING = {2: layers.MaxPooling2D, 3: layers.MaxPooling3D}
+_UP = {2: layers.UpSampling2D, 3: layers.UpSampling3D}
 
 
 def unet(
-    channels: int = 1, classes: int = 1, *, width: int = 8, depth: int = 3, outputs: int = 1
+    channels: int = 1,
+    classes: int = 1,
+    *,
+    spatial_dims: int = 2,
+    width: int = 8,
+    depth: int = 3,
+    outputs: int = 1,
 ) -> keras.Model:
-    """A U-Net that returns logits, for images of any size.
+    """A U-Net that returns logits, for images or volumes of any size.
 
     Where a side is no multiple of 2**depth, the picture is mirrored at its lower and right edge up
     to the next one, and what was added is cut off again before the last layer.
@@ -23,12 +33,13 @@ def unet(
     Args:
         channels: channels of the image, at least 1.
         classes: channels of the output, at least 1; 1 is binary.
+        spatial_dims: 2 for images, 3 for volumes.
         width: filters at full resolution, at least 1; each level down doubles them.
         depth: how many times the image is halved, at least 1.
         outputs: how many levels on the way up have logits, for deep supervision; at most `depth`.
             The first is at full resolution, each further one halves the sides.
 
-    Shapes: `(batch, height, width, channels)` -> `(batch, height, width, classes)`, whatever
+    Shapes: `(batch, *spatial, channels)` -> `(batch, *spatial, classes)`, whatever
         `keras.config.image_data_format()` says; float32 under any policy, because half precision
         saturates a sigmoid at a logit of 11. With several outputs a list of such; the coarser ones
         are those of the image as it was mirrored.
@@ -44,37 +55,39 @@ def unet(
         >>> tuple(logits.shape)
         (1, 5, 7, 1)
 
-    Source: Ronneberger et al. 2015 (arXiv:1505.04597), figure 1; with padding, so that output
+    Source: Ronneberger et al. 2015 (arXiv:1505.04597), figure 1, and for volumes Çiçek et al. 2016
+        (arXiv:1606.06650); with padding, so that output
         and image have one size, with batch normalisation, and much narrower.
     """
     settings = {"channels": channels, "classes": classes, "width": width, "depth": depth}
     for name, value in settings.items():
         check_whole(name, value, at_least=1)
     check_whole("outputs", outputs, at_least=1, at_most=depth)
-    image = keras.Input((None, None, channels))
+    dims = check_choice("spatial_dims", spatial_dims, (2, 3))
+    image = keras.Input((*(None,) * dims, channels))
     x, skips = MirrorToMultiple(2**depth, name="mirror_to_multiple")(image), []
     for level in range(depth):
-        x = _two_convolutions(x, width * 2**level)
+        x = _two_convolutions(x, width * 2**level, dims)
         skips.append(x)
-        x = layers.MaxPooling2D(**_LAST)(x)
-    x, coarser = _two_convolutions(x, width * 2**depth), []
+        x = _POOLING[dims](**_LAST)(x)
+    x, coarser = _two_convolutions(x, width * 2**depth, dims), []
     for level in reversed(range(depth)):
-        x = layers.Concatenate()([layers.UpSampling2D(**_LAST)(x), skips[level]])
-        x = _two_convolutions(x, width * 2**level)
+        x = layers.Concatenate()([_UP[dims](**_LAST)(x), skips[level]])
+        x = _two_convolutions(x, width * 2**level, dims)
         if 0 < level < outputs:
-            coarser.insert(0, _logits(classes, f"logits_{2**level}")(x))
+            coarser.insert(0, _logits(classes, dims, f"logits_{2**level}")(x))
     x = CropLike(name="crop_like")([x, image])
-    logits = _logits(classes, "logits")(x)
+    logits = _logits(classes, dims, "logits")(x)
     return keras.Model(image, [logits, *coarser] if coarser else logits, name="unet")
 
 
-def _logits(classes, name):
-    return layers.Conv2D(classes, 1, dtype="float32", name=name, **_LAST)
+def _logits(classes, dims, name):
+    return _CONVOLUTION[dims](classes, 1, dtype="float32", name=name, **_LAST)
 
 
-def _two_convolutions(x, filters):
+def _two_convolutions(x, filters, dims):
     for _ in range(2):
-        x = layers.Conv2D(
+        x = _CONVOLUTION[dims](
             filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", **_LAST
         )(x)
         # The runs are a few hundred steps long; Keras's momentum of 0.99 would still remember
@@ -82,6 +95,61 @@ def _two_convolutions(x, filters):
         x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.ReLU()(x)
     return x
+
+
+def standardized(images: np.ndarray) -> np.ndarray:
+    """Each image with a mean of 0 and a standard deviation of 1 in each channel, over its pixels.
+
+        `x' = (x - mean(x)) / std(x)`
+
+    A channel that is constant becomes 0: one whose deviation is at most 1e-5 of its largest value.
+
+    Args:
+        images: `(n, *spatial, channels)`.
+
+    Returns:
+        float32, of the same shape. What is standardised already comes back as it is, but for
+        rounding.
+
+    Example:
+        >>> standardized(np.array([[[[1.0], [3.0]]], [[[0.2], [0.2]]]])).ravel().tolist()
+        [-1.0, 1.0, 0.0, 0.0]
+    """
+    return np.stack([_standardized(image, np).astype("float32") for image in images])
+
+
+def _standardized(image, np_or_ops):
+    """One image `(*spatial, channels)` of NumPy, or a batch of Keras."""
+    axes = tuple(range(len(image.shape) - 1)) if np_or_ops is np else _spatial_axes(image)
+    largest = np_or_ops.max(np_or_ops.abs(image), axis=axes, keepdims=True)
+    away = image - np_or_ops.mean(image, axis=axes, keepdims=True)
+    deviation = np_or_ops.sqrt(np_or_ops.mean(away**2, axis=axes, keepdims=True))
+    constant = deviation <= 1e-5 * largest
+    return np_or_ops.where(constant, 0.0, away / np_or_ops.where(constant, 1.0, deviation))
+
+
+def _spatial_axes(images):
+    return tuple(range(1, len(images.shape) - 1))
+
+
+def standardizing(network: keras.Model, channels: int, spatial_dims: int = 2) -> keras.Model:
+    """A network behind `Standardize`, so that it can be shown images as they are.
+
+    Args:
+        network: a model, channels last, that returns logits.
+        channels: channels of its images.
+        spatial_dims: 2 for images, 3 for volumes.
+
+    Returns:
+        A `keras.Model` with the outputs of the network.
+
+    Example:
+        >>> model = standardizing(unet(width=2, depth=1), channels=1)
+        >>> [layer.name for layer in model.layers[1:]]
+        ['standardize', 'unet']
+    """
+    image = keras.Input((*(None,) * spatial_dims, channels))
+    return keras.Model(image, network(Standardize(name="standardize")(image)))
 
 
 @keras.saving.register_keras_serializable(package="segloss_ref")
@@ -166,3 +234,32 @@ class CropLike(layers.Layer):
     ) -> tuple[int | None, ...]:
         (batch, *_, channels), (_, *sides, _) = shapes
         return batch, *sides, channels
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class Standardize(layers.Layer):
+    """Gives each image, in each channel, a mean of 0 and a deviation of 1; see `standardized`.
+
+    While a model trains (`training=True`) it lets images through as they are. A crop does not
+    show the mean of its image: whoever trains on crops standardises the whole images before
+    (`standardized`), as the experiments do. A model that was trained so takes whole images, as
+    they are or standardised, with the same result.
+
+    Shapes: `(batch, *spatial, channels)`, which stays.
+
+    Returns:
+        float32 under any policy.
+
+    Example:
+        >>> print(ops.convert_to_numpy(Standardize()(np.array([[[[1.0], [3.0]]]]))).ravel())
+        [-1.  1.]
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, images: Tensor, training: bool | None = False) -> Tensor:
+        return images if training else _standardized(images, ops)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape

@@ -8,7 +8,14 @@ import pytest
 from keras import layers, ops
 
 from segloss_ref import models
-from segloss_ref.models import CropLike, MirrorToMultiple, unet
+from segloss_ref.models import (
+    CropLike,
+    MirrorToMultiple,
+    Standardize,
+    standardized,
+    standardizing,
+    unet,
+)
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="compiles with tf.function"
@@ -189,3 +196,42 @@ def test_examples_in_the_docstrings():
     result = doctest.testmod(models, extraglobs={"np": np})
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def test_volumes_of_any_size():
+    model = unet(1, 2, spatial_dims=3, width=2, depth=2)
+    assert tuple(model(images(2, 5, 8, 3, 1)).shape) == (2, 5, 8, 3, 2)
+    with pytest.raises(ValueError, match=r"`spatial_dims` must be one of 2, 3\. Received: 4"):
+        unet(spatial_dims=4)
+
+
+class TestStandardize:
+    def test_each_image_and_channel_by_itself(self):
+        x = np.random.default_rng(0).normal(3, 7, (3, 9, 7, 2)) * [1, 100]
+        want = (x - x.mean(axis=(1, 2), keepdims=True)) / x.std(axis=(1, 2), keepdims=True)
+        np.testing.assert_allclose(standardized(x), want, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(numpy_of(Standardize()(x)), want, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(standardized(standardized(x)), want, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("value", [0.0, 0.1, 1.0, -255.0, 1e6])
+    def test_constant_images_become_nothing(self, value):
+        x = np.full((1, 50, 61, 1), value, "float32")
+        np.testing.assert_array_equal(standardized(x), 0)
+        np.testing.assert_array_equal(numpy_of(Standardize()(x)), 0)
+
+    def test_one_pixel_and_little_contrast(self):
+        np.testing.assert_array_equal(standardized(np.ones((1, 1, 1, 1))), 0)
+        x = 0.5 + images(1, 40, 40, 1) / 2**12
+        assert standardized(x).std() == pytest.approx(1, abs=1e-3)
+
+    def test_it_lets_images_through_in_training(self):
+        x = images(2, 5, 4, 1)
+        np.testing.assert_array_equal(numpy_of(Standardize()(x, training=True)), x)
+
+    def test_saved_with_a_network(self, tmp_path):
+        model = standardizing(trained(unet(width=2, depth=2)), 1)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        x = images(2, 9, 7, 1)
+        np.testing.assert_array_equal(numpy_of(loaded(x)), numpy_of(model(x)))
+        np.testing.assert_allclose(numpy_of(loaded(5 * x + 2)), numpy_of(model(x)), atol=1e-4)

@@ -1,10 +1,10 @@
 """Experiments: settings in, a training run, a record out.
 
-`settings` says what a run is and refuses what cannot be one; `data` is what it learns; `training`
-trains, `prediction` predicts images of any size, `probabilities` rounds them to 8 bits,
-`evaluation` scores; `running` makes a folder of it, whole or not at all, and `rescoring` scores
-anew what lies there. `testbed` is a run of seconds for chapters; `notebook` checks what papermill
-hands to a notebook.
+`settings` says what a run is and refuses what cannot be one; `data` is what it learns, `crops` the
+pieces that it is shown; `training` trains, `tuning` chooses what to train with, `prediction`
+predicts images of any size, `probabilities` rounds them to 8 bits, `evaluation` scores; `running`
+makes a folder of it, whole or not at all, and `rescoring` scores anew what lies there. `testbed` is
+a run of seconds for chapters; `notebook` checks what papermill hands to a notebook.
 """
 
 from segloss_ref.experiment.data import (

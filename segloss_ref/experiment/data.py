@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+import itertools
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -83,26 +86,23 @@ def only(data: SegmentationData, i: int) -> SegmentationData:
     )
 
 
-def most_in_a_crop(instances: np.ndarray, side: int) -> int:
-    """How many objects a square of this side meets at most, by the boxes around the objects.
+def most_in_a_crop(instances: np.ndarray, sides: Sequence[int]) -> int:
+    """How many objects a crop meets at most, by the boxes around the objects.
 
     Args:
-        instances: the map of one image, `(height, width)`.
-        side: of the square, in pixels.
+        instances: the map of one image, `(*spatial)`.
+        sides: of the crop, in pixels.
     """
-    height, width = instances.shape
-    # An object is met by the squares that begin between two rows and two columns: the number of
-    # objects met is the sum of such rectangles, each written down at its four corners.
-    met = np.zeros((height + 1, width + 1), int)
+    # An object is met by the crops that begin between two rows, two columns, ...: the number of
+    # objects met is the sum of such boxes, each written down at its corners.
+    met = np.zeros([size + 1 for size in instances.shape], int)
     for box in ndimage.find_objects(np.maximum(instances, 0)):
         if box is not None:
-            (top, bottom), (left, right) = ((max(s.start - side + 1, 0), s.stop) for s in box)
-            for row, column, sign in (
-                (top, left, 1),
-                (top, right, -1),
-                (bottom, left, -1),
-                (bottom, right, 1),
-            ):
-                met[row, column] += sign
-    counts = met.cumsum(axis=0).cumsum(axis=1)
-    return int(counts[: max(height - side, 0) + 1, : max(width - side, 0) + 1].max())
+            ends = [((max(s.start - side + 1, 0), 1), (s.stop, -1)) for s, side in zip(box, sides)]
+            for corner in itertools.product(*ends):
+                place, signs = zip(*corner)
+                met[place] += math.prod(signs)
+    for axis in range(met.ndim):
+        met = met.cumsum(axis=axis)
+    starts = (slice(max(n - side, 0) + 1) for n, side in zip(instances.shape, sides))
+    return int(met[tuple(starts)].max())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from segloss_ref.models import MirrorToMultiple
+from segloss_ref.models import MirrorToMultiple, Standardize, standardized
 
 #: Pixels that a network is shown at a time. A U-Net of width 8 needs some 300 bytes for each.
 PIXELS = 512**2
@@ -43,8 +43,10 @@ def predictions(model: keras.Model, images: np.ndarray) -> Iterator[np.ndarray]:
         raise ValueError(f"There must be at least one image. Received: shape {images.shape}")
     at_once = max(PIXELS // int(np.prod(sides)), 1)
     places = list(itertools.product(*_tiles(sides, _multiple_of(model))))
+    model, prepared = _behind_standardization(model) if len(places) > 1 else (model, None)
     for start in range(0, len(images), at_once):
         some, whole = images[start : start + at_once], None
+        some = some if prepared is None else prepared(some)
         for place in places:
             shown = some[(slice(None), *(tile.shown for tile in place))]
             p = _probabilities(model.predict_on_batch(shown))
@@ -79,8 +81,23 @@ def _tiles(sides, multiple):
 
 def _multiple_of(model):
     """The number of pixels at whose multiples a tile may begin."""
-    found = [layer.multiple for layer in model.layers if isinstance(layer, MirrorToMultiple)]
+    found = [layer.multiple for layer in _layers(model) if isinstance(layer, MirrorToMultiple)]
     return max(found, default=_MULTIPLE)
+
+
+def _layers(model):
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+
+
+def _behind_standardization(model):
+    """The network behind `Standardize`, and what does the same to whole images before tiles."""
+    for layer in model.layers:
+        if isinstance(layer, Standardize):
+            return keras.Model(layer.output, model.outputs), standardized
+    return model, None
 
 
 def _probabilities(logits):

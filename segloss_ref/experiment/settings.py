@@ -9,6 +9,9 @@ from segloss_ref.datasets import NAMES, load
 from segloss_ref.losses import DeepSupervisionLoss, SegmentationLoss
 from segloss_ref.losses.expressions import loss_of
 
+#: What is done to the crops that a network is shown.
+AUGMENTATIONS = ("none", "turns", "deformation")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -26,17 +29,27 @@ class Experiment:
         seed: of the initial weights and of the crops that the network is shown.
         size: side of the images in pixels; `None` keeps them as they are.
         limit: at most this many images per split; `None` takes all.
-        crop: side of the random crops to train on, turned and mirrored at random.
+        crop: side of the random crops to train on, or one side for each axis of the images.
+        augmentation: of the crops: `"turns"` mirrors and turns them by right angles;
+            `"deformation"` turns them by any angle besides, scales and bends them; `"none"`.
+        foreground_crops: the probability that a crop is placed so that it holds a pixel of the
+            foreground (before it is bent). More than 0 helps where it is rare; 0 is the control.
         batch_size: crops per step.
         steps: training steps, in all.
         evaluate_every: steps between two looks at the validation images; `steps` is a multiple of
             it. `None`: the largest such number that is at most an eighth of the steps.
-        learning_rate: of Adam. `None`: the one of `LEARNING_RATES` that has the best Dice on the
-            validation images after a third of the steps, each from the same initial weights.
+        learning_rate: of Adam, the highest one: it rises to it over a twentieth of the steps, and
+            falls to 0 at the end along a cosine. `None`: the one of `LEARNING_RATES` that has the
+            best Dice on the validation images after a third of the steps, each from the same
+            initial weights.
         seconds: of training; it ends at the first look after them if not at `steps`. A run that
             ends by the clock is another one on another machine.
         width: filters of the U-Net at full resolution.
         depth: how often the U-Net halves the image; `crop` must be divisible by 2**depth.
+
+    Whatever the loss: images are standardised one by one, before crops are taken of them, and by
+    the first layer of the model that a run leaves (`Standardize`); the weights at the last step
+    are kept.
 
     Raises:
         TypeError: for a setting that does not exist, or has the wrong type.
@@ -56,7 +69,9 @@ class Experiment:
     seed: int = 0
     size: int | None = None
     limit: int | None = None
-    crop: int = 96
+    crop: int | list | tuple = 96
+    augmentation: str = "turns"
+    foreground_crops: float = 0.0
     batch_size: int = 8
     steps: int = 200
     evaluate_every: int | None = None
@@ -71,7 +86,10 @@ class Experiment:
         check_seed("seed", self.seed)
         if self.evaluate_every is None and self.steps > 0:
             object.__setattr__(self, "evaluate_every", _share_of(self.steps))
-        for name in ("crop", "batch_size", "steps", "evaluate_every", "width", "depth"):
+        self._check_crop()
+        check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        check_number("foreground_crops", self.foreground_crops, at_least=0, at_most=1)
+        for name in ("batch_size", "steps", "evaluate_every", "width", "depth"):
             check_whole(name, getattr(self, name), at_least=1)
         for name in ("size", "limit"):
             if getattr(self, name) is not None:
@@ -79,7 +97,7 @@ class Experiment:
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0)
-        if self.crop % 2**self.depth:
+        if any(side % 2**self.depth for side in self._sides()):
             raise ValueError(
                 f"`crop` must be divisible by 2**depth = {2**self.depth}. Received: {self.crop}"
             )
@@ -105,6 +123,21 @@ class Experiment:
                 f"{self.dataset!r} and {self.data_dir!r}"
             )
         return name
+
+    def _sides(self):
+        return [self.crop] if isinstance(self.crop, int) else self.crop
+
+    def _check_crop(self):
+        if not isinstance(self.crop, int):
+            # As JSON and papermill have it, so that a record holds what the run was given.
+            object.__setattr__(self, "crop", list(self.crop))
+            if len(self.crop) not in (2, 3):
+                raise ValueError(
+                    "`crop` must be one side, or one for each of the two or three axes. "
+                    f"Received: {self.crop}"
+                )
+        for side in self._sides():
+            check_whole("crop", side, at_least=1)
 
     def _check_dataset_options(self):
         if self.data_dir is not None:

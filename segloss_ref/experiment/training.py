@@ -11,13 +11,13 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from segloss_ref.checks import VOID
 from segloss_ref.datasets import SegmentationData
-from segloss_ref.experiment.data import instances_of, is_binary, most_in_a_crop, truth_of
+from segloss_ref.experiment.crops import Crops, crop_sides, images_by_class
+from segloss_ref.experiment.data import is_binary, most_in_a_crop
 from segloss_ref.experiment.evaluation import mean_dice
 from segloss_ref.experiment.settings import Experiment
-from segloss_ref.losses import BlobLoss, SegmentationLoss
-from segloss_ref.models import unet
+from segloss_ref.losses import BlobLoss
+from segloss_ref.models import standardizing, unet
 from segloss_ref.writing import read_json, write_whole
 
 #: What a learning rate is chosen from, the same for every loss.
@@ -54,7 +54,7 @@ def train(
     steps: int,
     checkpoints: Path | None = None,
 ) -> tuple[keras.Model, list[dict[str, Any]]]:
-    """The trained model, and a row for each look at the validation images.
+    """The trained model, with its last weights, and a row for each look at the validation images.
 
     With a folder for checkpoints it goes on from the last of them.
     """
@@ -62,15 +62,9 @@ def train(
     loss, outputs = experiment.make_loss(), experiment.outputs
     model, rows = _last_checkpoint(checkpoints) if checkpoints else (None, [])
     if model is None:
-        model = unet(
-            images.images.shape[-1],
-            channels_of(images),
-            width=experiment.width,
-            depth=experiment.depth,
-            outputs=outputs,
-        )
+        model = make_model(experiment, images)
         # Not compiled by XLA: on a CPU its convolutions are some three times slower than oneDNN's.
-        optimizer = keras.optimizers.Adam(learning_rate)
+        optimizer = keras.optimizers.Adam(schedule(learning_rate, steps))
         losses = loss if outputs == 1 else [loss] * outputs
         model.compile(optimizer=optimizer, loss=losses, jit_compile=False)
     crops = Crops(images, experiment, loss, epoch=len(rows), outputs=outputs)
@@ -92,93 +86,86 @@ def check_data(experiment: Experiment, data: SegmentationData) -> None:
     Raises:
         ValueError: if images, loss and `crop` do not fit together.
     """
-    loss, crop = experiment.make_loss(), experiment.crop
-    if data.images.ndim != 4:
-        raise ValueError(
-            "A run trains on images of two dimensions. Received: images of "
-            f"{experiment.dataset!r} with the shape {data.images.shape[1:]}"
-        )
+    loss, dims = experiment.make_loss(), data.images.ndim - 2
     if not is_binary(data) and "exclusive" not in loss.takes:
         raise ValueError(
             f"{experiment.loss} takes one class; {experiment.dataset!r} has "
             f"{len(data.class_names)}. Received: loss={experiment.loss!r}"
         )
-    if min(data.images.shape[1:3]) < crop:
+    if dims not in loss.dimensions:
         raise ValueError(
-            f"`crop` must fit into the images, {data.images.shape[1:3]} pixels. Received: {crop}"
+            f"{experiment.loss} takes images of {' or '.join(map(str, loss.dimensions))} "
+            f"dimensions; those of {experiment.dataset!r} have {dims}."
+        )
+    sizes, sides = data.images.shape[1:-1], crop_sides(experiment, dims)
+    if any(side > size for side, size in zip(sides, sizes)):
+        raise ValueError(
+            f"`crop` must fit into the images, {sizes} pixels. Received: {experiment.crop}"
+        )
+    if experiment.foreground_crops and not images_by_class(data):
+        raise ValueError(
+            f"No training image of {experiment.dataset!r} has foreground, so `foreground_crops` "
+            f"must be 0. Received: {experiment.foreground_crops}"
         )
     if loss.truth == "instances" and data.instances is None:
         raise ValueError(f"{experiment.loss} needs instances; {experiment.dataset!r} has none.")
     if isinstance(loss, BlobLoss):
-        most = max(most_in_a_crop(labels, crop) for labels in data.instances)
-        if most > loss.max_blobs:
-            raise ValueError(
-                f"`max_blobs` must be at least {most}: so many objects of {experiment.dataset!r} "
-                f"can be in one crop. Received: {loss.max_blobs}"
-            )
+        _check_blobs(experiment, loss, data, sides)
     # Whatever else the loss refuses, such as too few class weights, it refuses on a first crop.
     _, truth = Crops(data, experiment, loss)[0]
-    loss(truth[:1], np.zeros((1, crop, crop, channels_of(data)), "float32"))
+    loss(truth[:1], np.zeros((1, *sides, channels_of(data)), "float32"))
+
+
+def _check_blobs(experiment, loss, data, sides):
+    # A crop that is turned and scaled sees no farther than a square of twice the side.
+    wide = 2 if experiment.augmentation == "deformation" else 1
+    seen = [wide * side for side in sides]
+    most = max(most_in_a_crop(labels, seen) for labels in data.instances)
+    if most > loss.max_blobs:
+        raise ValueError(
+            f"`max_blobs` must be at least {most}: so many objects of {experiment.dataset!r} "
+            f"can be in one crop. Received: {loss.max_blobs}"
+        )
+
+
+def make_model(experiment: Experiment, data: SegmentationData) -> keras.Model:
+    """The network of a run, with new weights, behind the standardisation of its images."""
+    channels, dims = data.images.shape[-1], data.images.ndim - 2
+    network = unet(
+        channels,
+        channels_of(data),
+        spatial_dims=dims,
+        width=experiment.width,
+        depth=experiment.depth,
+        outputs=experiment.outputs,
+    )
+    return standardizing(network, channels, dims)
+
+
+def schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Rises to the rate over a twentieth of the steps, then falls along a cosine, to 0 at the end.
+
+    With a constant rate the scores of a network go up and down from look to look by more than
+    losses differ; the weights at the end of a falling one can be compared.
+
+    Example:
+        >>> rate = schedule(0.01, steps=40)
+        >>> [round(float(rate(step)), 4) for step in (0, 1, 2, 21, 39)]
+        [0.0033, 0.0067, 0.01, 0.005, 0.0]
+    """
+    warm_up = max(round(steps / 20), 1)
+    return keras.optimizers.schedules.CosineDecay(
+        # The first step has a rate, too.
+        learning_rate / (warm_up + 1),
+        decay_steps=max(steps - warm_up, 1),
+        warmup_target=learning_rate,
+        warmup_steps=warm_up,
+    )
 
 
 def channels_of(data: SegmentationData) -> int:
     """How many channels a network needs for these data."""
     return 1 if is_binary(data) else len(data.class_names)
-
-
-class Crops(keras.utils.PyDataset):
-    """Random crops, mirrored and turned. Batch i of a seed is the same for every loss.
-
-    The truth reaches as far beyond the crop as the loss wants; -1 stands beyond the image.
-    """
-
-    def __init__(
-        self,
-        data: SegmentationData,
-        experiment: Experiment,
-        loss: SegmentationLoss,
-        epoch: int = 0,
-        outputs: int = 1,
-    ) -> None:
-        super().__init__()
-        self.images, self.surround = data.images, getattr(loss, "surround", 0)
-        truth = truth_of(data) if loss.truth == "mask" else instances_of(data)
-        margin = (self.surround, self.surround)
-        if self.surround:
-            truth = np.pad(truth, ((0, 0), margin, margin), constant_values=VOID)
-        self.truth, self.numbered = truth[..., None], isinstance(loss, BlobLoss)
-        self.experiment, self.epoch, self.outputs = experiment, epoch, outputs
-
-    def __len__(self) -> int:
-        return self.experiment.evaluate_every
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray | tuple[np.ndarray, ...]]:
-        step = self.epoch * len(self) + index
-        rng = np.random.default_rng((self.experiment.seed, step))
-        pairs = [self._crop(rng) for _ in range(self.experiment.batch_size)]
-        images, truth = (np.stack(side) for side in zip(*pairs))
-        return images, truth if self.outputs == 1 else (truth,) * self.outputs
-
-    def _crop(self, rng):
-        side = self.experiment.crop
-        image = rng.integers(len(self.images))
-        top, left = (rng.integers(n - side + 1) for n in self.images.shape[1:3])
-        turns, mirror = rng.integers(4), rng.integers(2)
-        pair = []
-        for pixels, wide in ((self.images, side), (self.truth, side + 2 * self.surround)):
-            piece = np.rot90(pixels[image, top : top + wide, left : left + wide], turns)
-            pair.append(piece[:, ::-1] if mirror else piece)
-        return pair[0], numbered(pair[1]) if self.numbered else pair[1]
-
-
-def numbered(labels: np.ndarray) -> np.ndarray:
-    """An instance map with its objects numbered 1, 2, 3, ... without gaps."""
-    found = np.unique(labels[labels > 0])
-    places = np.searchsorted(found, labels).astype(labels.dtype) + 1
-    return np.where(labels > 0, places, labels)
 
 
 class _Looks(keras.callbacks.Callback):

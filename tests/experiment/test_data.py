@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from segloss_ref.experiment.data import most_in_a_crop
-from segloss_ref.experiment.training import numbered
 
 
 @pytest.mark.parametrize("side", [1, 5, 16, 24])
@@ -19,15 +18,17 @@ def test_most_objects_in_a_crop(side):
             free[:] = 3 * number  # with gaps between the numbers
     crops = np.lib.stride_tricks.sliding_window_view(instances, (side, side))
     counts = [len(np.unique(crop[crop > 0])) for row in crops for crop in row]
-    assert most_in_a_crop(instances, side) == max(counts) > 0
+    assert most_in_a_crop(instances, (side, side)) == max(counts) > 0
 
 
 def test_no_objects_are_none():
-    assert most_in_a_crop(np.zeros((8, 8), int), 4) == 0
+    assert most_in_a_crop(np.zeros((8, 8), int), (4, 4)) == 0
 
 
-def test_objects_are_numbered_without_gaps():
-    labels = np.array([[-1, 0, 7], [3, 7, 90]], "int32")
-    np.testing.assert_array_equal(numbered(labels), [[-1, 0, 2], [1, 2, 3]])
-    assert numbered(labels).dtype == "int32"
-    np.testing.assert_array_equal(numbered(np.zeros((2, 2), int)), 0)
+def test_most_objects_in_a_crop_of_a_volume():
+    instances = np.zeros((6, 6, 6), int)
+    for number, corner in enumerate([(0, 0, 0), (0, 0, 5), (5, 5, 5), (2, 2, 2)], 1):
+        instances[corner] = number
+    assert most_in_a_crop(instances, (6, 6, 6)) == 4
+    assert most_in_a_crop(instances, (1, 1, 6)) == 2
+    assert most_in_a_crop(instances, (3, 3, 3)) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from segloss_ref.experiment import prediction
 from segloss_ref.experiment.prediction import predict, predictions
-from segloss_ref.models import unet
+from segloss_ref.models import standardizing, unet
 
 
 def trained(model, seed=0):
@@ -47,6 +47,14 @@ def test_tiles_give_what_the_whole_image_gives(depth, classes, size, monkeypatch
     got = predict(model, x)
     assert got.shape == want.shape and got.dtype == "float32"
     np.testing.assert_allclose(got, want, atol=2e-6)
+
+
+def test_tiles_are_standardised_as_the_whole_image(monkeypatch):
+    model = standardizing(trained(unet(1, 1, width=2, depth=2)), 1)
+    x = np.linspace(0, 1, 200)[:, None, None] + 0.1 * images(1, 200, 200, 1)
+    want = whole(model, x)
+    monkeypatch.setattr(prediction, "PIXELS", 100**2)
+    np.testing.assert_allclose(predict(model, x), want, atol=1e-5)
 
 
 def test_less_overlap_would_show(monkeypatch):
@@ -89,7 +97,7 @@ def test_4096_squared_fits_into_a_gigabyte():
     code = (
         "import re, numpy as np\n"
         "from segloss_ref.experiment import predict\n"
-        "from segloss_ref.models import unet\n"
+        "from segloss_ref.models import standardizing, unet\n"
         "x = np.zeros((1, 4096, 4096, 1), 'float32')\n"
         "assert predict(unet(), x).shape == (1, 4096, 4096)\n"
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"

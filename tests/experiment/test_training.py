@@ -8,12 +8,8 @@ import pytest
 from small import SMALL
 
 from segloss_ref.datasets import load
-from segloss_ref.experiment import (
-    Experiment,
-    run,
-    training,
-)
-from segloss_ref.losses import DiceLoss, ShapeAwareLoss
+from segloss_ref.experiment import Experiment, predict, run, training
+from segloss_ref.models import standardized
 
 
 def test_a_checkpoint_without_its_history_does_not_count(tmp_path):
@@ -60,13 +56,49 @@ def test_what_a_loss_would_refuse_is_refused_before_the_training(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_volumes_are_refused_by_their_shape():
-    flat = load("synthetic/cells", "train", limit=2, size=32)
-    volumes = dataclasses.replace(
-        flat, images=flat.images[None], masks=flat.masks[None], instances=None, names=("one",)
+def volumes(n=2):
+    """Drawn images on top of each other: (n, 4, 32, 32, 1)."""
+    flat = load("synthetic/tumours", "train", limit=4 * n, size=32)
+    return dataclasses.replace(
+        flat,
+        images=flat.images.reshape(n, 4, 32, 32, 1),
+        masks=flat.masks.reshape(n, 4, 32, 32),
+        instances=None,
+        names=tuple(map(str, range(n))),
     )
-    with pytest.raises(ValueError, match=r"two dimensions. Received: .* \(2, 32, 32, 1\)"):
-        training.check_data(Experiment(**SMALL), volumes)
+
+
+def test_volumes():
+    settings = {**SMALL, "depth": 1, "dataset": "synthetic/tumours"}
+    with pytest.raises(ValueError, match="ShapeAwareLoss takes images of 2 dimensions"):
+        training.check_data(Experiment(**settings, loss="ShapeAwareLoss"), volumes())
+    with pytest.raises(ValueError, match=r"must fit into the images, \(4, 32, 32\) pixels"):
+        training.check_data(Experiment(**settings), volumes())
+    with pytest.raises(ValueError, match="one for each of the 3 axes"):
+        training.check_data(Experiment(**{**settings, "crop": (16, 16)}), volumes())
+    fits = Experiment(**{**settings, "crop": (2, 16, 16)}, loss="DiceLoss")
+    training.check_data(fits, volumes())
+    model, rows = training.train(fits, volumes(), volumes(), 0.01, 2)
+    assert len(rows) == 1 and np.isfinite(rows[0]["validation_dice"])
+    assert predict(model, volumes().images).shape == (2, 4, 32, 32)
+
+
+def test_the_rate_rises_and_falls_to_zero():
+    rates = [float(training.schedule(0.01, 200)(step)) for step in range(200)]
+    assert np.argmax(rates) == 10 and max(rates) == pytest.approx(0.01)
+    np.testing.assert_allclose(np.diff(rates[:11]), 0.01 / 11, rtol=1e-4)
+    assert (np.diff(rates[10:]) < 0).all() and 0 < rates[-1] < 1e-5
+    assert rates[105] == pytest.approx(0.005)  # half way down a cosine
+    assert float(training.schedule(0.01, 1)(0)) > 0
+
+
+def test_a_model_takes_images_as_they_are():
+    """Trained on standardised crops, it gives the same for raw and for standardised images."""
+    data = load("synthetic/cells", "train", limit=4, size=48)
+    model, _ = training.train(Experiment(**SMALL), data, data, 0.01, 2)
+    raw = predict(model, data.images)
+    np.testing.assert_allclose(predict(model, 0.2 + 3 * data.images), raw, atol=1e-3)
+    np.testing.assert_allclose(predict(model, standardized(data.images)), raw, atol=1e-3)
 
 
 def test_instances_are_asked_for_where_there_are_none():
@@ -74,28 +106,3 @@ def test_instances_are_asked_for_where_there_are_none():
     settings = Experiment(loss="ShapeAwareLoss")
     with pytest.raises(ValueError, match="needs instances; 'synthetic/cells' has none"):
         training.check_data(settings, data)
-
-
-def test_crops_are_pieces_of_the_images_and_the_same_for_every_loss():
-    data = load("synthetic/cells", "train", limit=4, size=48)
-    settings = Experiment(**SMALL)
-    crops = training.Crops(data, settings, ShapeAwareLoss())
-    images, truth = crops[1]
-    again = training.Crops(data, settings, DiceLoss())[1]
-    assert images.shape == truth.shape == (2, 32, 32, 1)
-    np.testing.assert_array_equal(images, again[0])
-    np.testing.assert_array_equal(truth > 0, again[1])
-    # A turned and mirrored crop still shows what its truth says: cells are brighter.
-    assert images[truth > 0].mean() > images[truth == 0].mean() + 0.1
-
-
-def test_the_truth_of_a_crop_reaches_as_far_beyond_it_as_the_loss_wants():
-    data = load("synthetic/cells", "train", limit=3)
-    settings = Experiment(crop=64, seed=4)
-    x, y = training.Crops(data, settings, ShapeAwareLoss())[1]
-    same, wide = training.Crops(data, settings, ShapeAwareLoss(surround=200))[1]
-    np.testing.assert_array_equal(same, x)
-    np.testing.assert_array_equal(wide[:, 200:-200, 200:-200], y)
-    side = data.images.shape[1]
-    for around in wide:  # the whole image is in there, and -1 around it
-        assert (around >= 0).sum() == side**2
