@@ -19,13 +19,14 @@ from segloss_ref.experiment.evaluation import all_pixels, evaluate, right_and_fo
 from segloss_ref.experiment.notebook import loss_options, refuse_unknown_parameters
 from segloss_ref.experiment.prediction import predict
 from segloss_ref.experiment.rescoring import rescore
-from segloss_ref.experiment.running import run
+from segloss_ref.experiment.running import run, tune
 from segloss_ref.experiment.settings import Experiment
 from segloss_ref.experiment.testbed import fit_picture
-from segloss_ref.experiment.training import LEARNING_RATES
+from segloss_ref.experiment.tuning import LEARNING_RATES, MAIN_SETTINGS
 
 __all__ = [
     "LEARNING_RATES",
+    "MAIN_SETTINGS",
     "Experiment",
     "all_pixels",
     "evaluate",
@@ -42,4 +43,5 @@ __all__ = [
     "run",
     "splits_of",
     "truth_of",
+    "tune",
 ]

@@ -22,11 +22,17 @@ from segloss_ref.experiment.data import splits_of
 from segloss_ref.experiment.evaluation import dice_at_best_cut, levels_of, means, scores_of
 from segloss_ref.experiment.rescoring import keep
 from segloss_ref.experiment.settings import Experiment
-from segloss_ref.experiment.training import check_data, train, tuned
+from segloss_ref.experiment.training import check_data, train
+from segloss_ref.experiment.tuning import chosen, tuned, tuning_seed
 from segloss_ref.writing import write_rows, write_whole
 
 
-def run(experiment: Experiment, out: str | os.PathLike[str]) -> dict[str, Any]:
+def run(
+    experiment: Experiment,
+    out: str | os.PathLike[str],
+    *,
+    tuning: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
     """Trains, evaluates on the test split, and writes a folder, whole or not at all.
 
     The folder holds `record.json` (settings, versions, commit, seconds), `history.csv` (a row
@@ -41,13 +47,18 @@ def run(experiment: Experiment, out: str | os.PathLike[str]) -> dict[str, Any]:
     Args:
         experiment: an `Experiment`.
         out: the folder to make. It must not exist.
+        tuning: a file of `tune`, for runs of several seeds that share one; it counts where
+            `learning_rate` is `None`. By default the run is tuned by itself, with a seed that is
+            not its own.
 
     Returns:
         The record, a dict.
 
     Raises:
         FileExistsError: if `out` exists: results are never overwritten.
-        ValueError: if data, loss and `crop` do not fit together.
+        ValueError: if data, loss and `crop` do not fit together, or the tuning is of another
+            experiment.
+        RuntimeError: if no learning rate lets the loss find anything.
     """
     out = Path(out)
     if out.exists():
@@ -55,12 +66,15 @@ def run(experiment: Experiment, out: str | os.PathLike[str]) -> dict[str, Any]:
     started = time.perf_counter()
     data = splits_of(experiment)
     check_data(experiment, data[0])
+    shared = None if tuning is None else json.loads(Path(tuning).read_text())
+    if shared is not None and experiment.learning_rate is None:
+        chosen(experiment, shared)  # which refuses what is of another experiment
     partial = out.parent / f".{out.name}.partial"
     out.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(out):
         try:
             _open_partial(partial, experiment)
-            record = _run_into(experiment, data, partial, started)
+            record = _run_into(experiment, data, partial, started, shared)
             os.replace(partial / "result", out)
         except OSError as error:
             if partial.is_dir() and any(partial.glob("step-*.keras")):
@@ -129,14 +143,54 @@ def _devices():
     return keras.distribution.list_devices()
 
 
-def _run_into(experiment, data, partial, started):
+def tune(experiment: Experiment, out: str | os.PathLike[str]) -> dict[str, Any]:
+    """Chooses a learning rate and the loss's main setting, for runs of several seeds.
+
+    Killed and called again, it goes on with the trials that are left.
+
+    Args:
+        experiment: an `Experiment` without a `learning_rate`; its seed is that of the trials.
+        out: the JSON file to make: what `tuned` returns, with versions, commit and device.
+
+    Returns:
+        What the file holds, a dict.
+
+    Raises:
+        FileExistsError: if `out` exists.
+        ValueError: if there is nothing to tune, or data, loss and `crop` do not fit together.
+    """
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f"{out} exists already. Remove it, or name another file.")
+    if experiment.learning_rate is not None:
+        raise ValueError(
+            "`learning_rate` must be None for a tuning, which chooses it. "
+            f"Received: {experiment.learning_rate}"
+        )
+    images, validation, _ = splits_of(experiment)
+    check_data(experiment, images)
+    partial = out.parent / f".{out.name}.partial"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(out):
+        _open_partial(partial, experiment)
+        found = tuned(experiment, images, validation, partial / "tuning.json")
+        result = {**_identity(experiment), **found}
+        write_whole(out, json.dumps(result, indent=1) + "\n")
+        shutil.rmtree(partial)
+    return result
+
+
+def _run_into(experiment, data, partial, started, tuning):
     images, validation, test = data
-    tuning = None
-    rate = experiment.learning_rate
-    if rate is None:
-        tuning = tuned(experiment, images, validation, partial / "tuning.json")
-        rate = tuning["chosen"]
-    model, history = train(experiment, images, validation, rate, experiment.steps, partial)
+    trained = experiment
+    if experiment.learning_rate is None:
+        if tuning is None:
+            seed = tuning_seed([experiment.seed])
+            trials = dataclasses.replace(experiment, seed=seed)
+            tuning = tuned(trials, images, validation, partial / "tuning.json")
+        trained = chosen(experiment, tuning)
+    rate = trained.learning_rate
+    model, history = train(trained, images, validation, rate, experiment.steps, partial)
     levels = np.stack(list(levels_of(model, test)))
     cut = dice_at_best_cut(model, validation)[1]
     rows = scores_of(levels, test, cut)
@@ -144,7 +198,7 @@ def _run_into(experiment, data, partial, started):
         **_identity(experiment),
         "parameters": model.count_params(),
         "learning_rate": rate,
-        "tuning": tuning,
+        "tuning": None if experiment.learning_rate else tuning,
         "steps": history[-1]["step"],
         "ended_by": "steps" if history[-1]["step"] == experiment.steps else "seconds",
         "seconds": round(time.perf_counter() - started, 1),

@@ -39,9 +39,8 @@ class Experiment:
         evaluate_every: steps between two looks at the validation images; `steps` is a multiple of
             it. `None`: the largest such number that is at most an eighth of the steps.
         learning_rate: of Adam, the highest one: it rises to it over a twentieth of the steps, and
-            falls to 0 at the end along a cosine. `None`: the one of `LEARNING_RATES` that has the
-            best Dice on the validation images after a third of the steps, each from the same
-            initial weights.
+            falls to 0 at the end along a cosine. `None`: it is chosen on the validation images,
+            with the loss's main setting, by trials of a third of the steps (`tune`).
         seconds: of training; it ends at the first look after them if not at `steps`. A run that
             ends by the clock is another one on another machine.
         width: filters of the U-Net at full resolution.

@@ -20,31 +20,6 @@ from segloss_ref.losses import BlobLoss
 from segloss_ref.models import standardizing, unet
 from segloss_ref.writing import read_json, write_whole
 
-#: What a learning rate is chosen from, the same for every loss.
-LEARNING_RATES = (0.001, 0.003, 0.01)
-
-
-def tuned(
-    experiment: Experiment, images: SegmentationData, validation: SegmentationData, kept: Path
-) -> dict[str, Any]:
-    """Chooses the learning rate; `kept` is a file for the rates that are done."""
-    steps = max(experiment.steps // 3 // experiment.evaluate_every, 1) * experiment.evaluate_every
-    found = read_json(kept) or {}
-    for rate in LEARNING_RATES:
-        if str(rate) not in found:
-            *_, last = train(experiment, images, validation, rate, steps)[1]
-            found[str(rate)] = last["validation_dice"]
-            write_whole(kept, json.dumps(found))
-    dice = [found[str(rate)] for rate in LEARNING_RATES]
-    # A rate at which the loss diverged has no Dice to speak of, and is not chosen.
-    best = int(np.argmax(np.nan_to_num(dice, nan=-1.0)))
-    return {
-        "grid": list(LEARNING_RATES),
-        "steps": steps,
-        "validation_dice": dice,
-        "chosen": LEARNING_RATES[best],
-    }
-
 
 def train(
     experiment: Experiment,

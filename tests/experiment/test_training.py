@@ -1,7 +1,6 @@
 """Training: crops, the choice of a learning rate, and what does not fit is refused."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -15,30 +14,6 @@ from segloss_ref.models import standardized
 def test_a_checkpoint_without_its_history_does_not_count(tmp_path):
     (tmp_path / "step-00000004.keras").write_text("half")
     assert training._last_checkpoint(tmp_path) == (None, [])
-
-
-def test_the_learning_rate_is_chosen_on_the_validation_images(tmp_path, monkeypatch):
-    settings = Experiment(**{**SMALL, "steps": 12, "learning_rate": None})
-    record = run(settings, tmp_path / "out")
-    tuning = record["tuning"]
-    assert tuning["grid"] == [0.001, 0.003, 0.01] and tuning["steps"] == 4
-    assert record["learning_rate"] == tuning["chosen"]
-    # The first looks of a run at that rate are those of its trial.
-    data = [load("synthetic/cells", split, limit=4, size=48) for split in ("train", "validation")]
-    for rate, dice in zip(tuning["grid"], tuning["validation_dice"]):
-        *_, last = training.train(settings, *data, rate, 4)[1]
-        assert last["validation_dice"] == dice
-    assert tuning["validation_dice"][tuning["grid"].index(tuning["chosen"])] == max(
-        tuning["validation_dice"]
-    )
-    assert record["seconds_training"] < record["seconds"]
-
-
-def test_rates_that_were_tried_are_not_tried_again(tmp_path, monkeypatch):
-    kept = tmp_path / "tuning.json"
-    kept.write_text(json.dumps({"0.001": 0.2, "0.003": float("nan"), "0.01": 0.1}))
-    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("tried again"))
-    assert training.tuned(Experiment(**SMALL), None, None, kept)["chosen"] == 0.001
 
 
 def test_data_that_do_not_fit_are_refused(tmp_path):
