@@ -11,14 +11,18 @@
     settings: {steps: 200, crop: 96}
 
 `read_sweep` says what is wrong with such a file before anything runs; `workflow/` runs it.
+`publish` keeps each finished run as a small table of its own, and what is published is not run
+again, here or elsewhere.
 """
 
 import csv
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
 import re
+import subprocess
 from collections.abc import Callable, Collection, Iterable
 from os import PathLike
 from pathlib import Path
@@ -29,6 +33,7 @@ import numpy as np
 
 from segloss_ref.checks import check_keys
 from segloss_ref.experiment import Experiment
+from segloss_ref.experiment.tuning import tuning_seed
 from segloss_ref.extras import require
 from segloss_ref.writing import write_whole
 
@@ -50,11 +55,14 @@ class Run:
         dataset: the name of the data set in this sweep.
         name: the name of the loss in this sweep.
         experiment: the settings.
+        tuning_seed: the seed of the tuning that all seeds share; `None` where the learning rate is
+            given.
     """
 
     dataset: str
     name: str
     experiment: Experiment
+    tuning_seed: int | None = None
 
     @property
     def id(self) -> str:
@@ -63,6 +71,17 @@ class Run:
         digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
         words = f"{self.dataset}-{self.name}-seed{self.experiment.seed}"
         return f"{re.sub(r'[^A-Za-z0-9]+', '-', words).strip('-')[:80]}-{digest}"
+
+    @property
+    def tuning(self) -> "Run | None":
+        """The tuning that this run takes its rate from, as a run whose seed is that of the trials.
+
+        `None` where the learning rate is given.
+        """
+        if self.tuning_seed is None:
+            return None
+        experiment = dataclasses.replace(self.experiment, seed=self.tuning_seed)
+        return dataclasses.replace(self, experiment=experiment)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -140,11 +159,16 @@ def _runs(sweep):
     seeds = _seeds(sweep.get("seeds", 1))
     if (number := len(datasets) * len(losses) * len(seeds)) > MOST_RUNS:
         raise ValueError(f"A sweep has at most {MOST_RUNS} runs. Received: {number}")
-    return [
+    shared = tuning_seed(seeds)
+    found = [
         Run(dataset, name, _experiment(dataset, name, {**settings, **own, **loss, "seed": seed}))
         for dataset, own in datasets.items()
         for name, loss in losses.items()
         for seed in seeds
+    ]
+    return [
+        run if run.experiment.learning_rate else dataclasses.replace(run, tuning_seed=shared)
+        for run in found
     ]
 
 
@@ -175,7 +199,7 @@ def _losses(given):
         where = f"`losses: {name}`"
         check_keys(where, loss, ("loss", "options"), needed=("loss",))
         check_keys(f"{where}, `options`", loss.get("options", {}))
-        clash = sorted({*loss.get("options", {})} & {*FIELDS, "out"})
+        clash = sorted({*loss.get("options", {})} & {*FIELDS, "out", "tuning"})
         if clash:
             raise ValueError(
                 f"{where}, `options`: {', '.join(clash)} would be taken for a setting of the run."
@@ -209,6 +233,7 @@ def gather(
     *,
     keep: Collection[str] | None = None,
     scores: Callable[[Run, keras.Model], Iterable[tuple[str, str, str, float]]] | None = None,
+    published: str | PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Writes one tidy table of the runs that are finished, and beside it where it came from.
 
@@ -220,22 +245,24 @@ def gather(
     Args:
         runs: a list of `Run`.
         folder: holds the folder of each run, and beside it its notebook and log, named by its id.
-        table: the CSV file to write.
+        table: the CSV file to write; compressed if its name ends in `.csv.gz`.
         keep: the metrics of the runs that the table shall have; all of them by default.
         scores: a function of a run and its trained model that gives further rows, tuples of the
             name to show for the run, image, metric and value. They are rounded to four decimals;
             NaN is left empty.
+        published: a folder of `publish`; the runs that are not in `folder` are taken from it.
 
     Returns:
         What the JSON file holds, a dict.
 
     Raises:
         ValueError: if there are `scores` to add and a run is missing: such a table is for
-            publishing, and half of one must not replace a whole one.
+            publishing, and half of one must not replace a whole one. If a published run is damaged.
     """
     folder, table = Path(folder), Path(table)
     runs = sorted(runs, key=lambda run: (run.dataset, run.name, run.experiment.seed))
     finished = [run for run in runs if (folder / run.id).is_dir()]
+    shards = [run for run in runs if run not in finished and is_published(run, published)]
     missing = [run.id for run in runs if run not in finished]
     if scores is not None and missing:
         raise ValueError(
@@ -243,20 +270,99 @@ def gather(
             f"Finish the sweep first; {table} stays as it is."
         )
     rows = [row for run in finished for row in _rows(run, folder) if keep is None or row[4] in keep]
+    for run in shards:
+        rows += [row for row in _published(run, published)[0] if keep is None or row[4] in keep]
     if scores is not None:
         rows += [row for run in finished for row in _rescored(run, folder, scores)]
-    rows.sort()
+    rows.sort(key=lambda row: (*row[:2], int(row[2]), *row[3:]))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
     provenance = {
         # The two files are not replaced in one instant; the digest says that they belong together.
         "sha256": hashlib.sha256(text.getvalue().encode()).hexdigest(),
-        "runs": [_finished(run, folder) for run in finished],
-        "failed": [_failed(run, folder) for run in runs if run not in finished],
+        "runs": [
+            _published(run, published)[1] if run in shards else _finished(run, folder)
+            for run in runs
+            if run in finished or run in shards
+        ],
+        "failed": [_failed(run, folder) for run in runs if run not in finished + shards],
     }
     write_whole(table, text.getvalue())
-    write_whole(table.with_suffix(".json"), json.dumps(provenance, indent=1) + "\n")
+    name = table.name.removesuffix(".gz").removesuffix(".csv")
+    write_whole(table.with_name(f"{name}.json"), json.dumps(provenance, indent=1) + "\n")
     return provenance
+
+
+def publish(
+    runs: Iterable[Run], folder: str | PathLike[str], published: str | PathLike[str]
+) -> list[Run]:
+    """Keeps each finished run in two small files, `ID.csv.gz` and `ID.json`, as `gather` has them.
+
+    Runs that are published already stay as they are. Nothing is written unless all can be.
+
+    Args:
+        runs: a list of `Run`.
+        folder: holds the folder of each run; those that are not there are left out.
+        published: where to put the files, such as `data/results/NAME`: a folder in a clone of this
+            repository.
+
+    Returns:
+        The runs that were published now.
+
+    Raises:
+        ValueError: if a file of the clone that is no result was changed and not committed, or a
+            run was made from a commit that is not whole, or not in its history.
+    """
+    folder, published = Path(folder), Path(published)
+    runs = [run for run in runs if (folder / run.id).is_dir() and not is_published(run, published)]
+    published.mkdir(parents=True, exist_ok=True)
+    changed = _git(published, "status", "--porcelain", "--untracked-files=no", ":/").splitlines()
+    if changed := [line for line in changed if not line[3:].startswith("data/results/")]:
+        raise ValueError(
+            f"Only from a clean clone are results published. Commit or undo first: {changed[0]}"
+        )
+    for run in runs:
+        _check_commit(run, folder, published)
+    for run in runs:
+        # The table is written before its JSON file: a shard without one is not published.
+        gather([run], folder, published / f"{run.id}.csv.gz")
+    return runs
+
+
+def is_published(run: Run, published: str | PathLike[str] | None) -> bool:
+    """Whether a folder of `publish` has this run."""
+    return published is not None and (Path(published) / f"{run.id}.json").exists()
+
+
+def _check_commit(run, folder, published):
+    commit = json.loads((folder / run.id / "record.json").read_text()).get("commit")
+    if not commit or commit.endswith("-dirty"):
+        raise ValueError(f"{run.id} was not made from a commit as it stands. Received: {commit}")
+    try:
+        _git(published, "merge-base", "--is-ancestor", commit, "HEAD")
+    except subprocess.CalledProcessError as error:
+        raise ValueError(
+            f"{run.id} was made from a commit that is not in this history: {commit}"
+        ) from error
+
+
+def _git(folder, *arguments):
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def _published(run, folder):
+    """The rows of a published run, and where they came from."""
+    table = Path(folder) / f"{run.id}.csv.gz"
+    told = json.loads((Path(folder) / f"{run.id}.json").read_text())
+    try:
+        data = gzip.decompress(table.read_bytes())
+    except (OSError, EOFError) as error:
+        raise ValueError(f"{table} is damaged: {error}") from error
+    if hashlib.sha256(data).hexdigest() != told["sha256"]:
+        raise ValueError(f"{table} is not the table that {run.id}.json tells of.")
+    _, *rows = csv.reader(io.StringIO(data.decode()))
+    return [tuple(row) for row in rows], told["runs"][0]
 
 
 def _rows(run, folder):
@@ -297,6 +403,8 @@ def _ran_through(notebook):
 
 def _failed(run, folder):
     notebook, log = folder / f"{run.id}.ipynb", folder / f"{run.id}.log"
+    if run.tuning and not log.exists():  # it did not come to the training
+        log = folder.parent / "tuning" / f"{run.tuning.id}.log"
     said = log.read_text(errors="replace") if log.exists() else ""
     errors = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", said, flags=re.MULTILINE)
     return _names(run) | {

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import csv
+import gzip
 import json
 import os
 import tempfile
@@ -11,12 +12,16 @@ from typing import Any
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file under another name and renames it: nobody ever reads half of it."""
+    """Writes a file under another name and renames it: nobody ever reads half of it.
+
+    One whose name ends in `.gz` is compressed, and the same for the same text.
+    """
     path = Path(path)
     handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        data = text.encode("utf-8")
+        with open(handle, "wb") as file:
+            file.write(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
         os.chmod(scratch, 0o644)  # mkstemp gives it to its owner alone
         os.replace(scratch, path)
     except BaseException:

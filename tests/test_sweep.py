@@ -1,11 +1,13 @@
 """Sweeps: read and checked as a whole, run to the end, gathered from what is complete."""
 
 import fcntl
+import gzip
 import hashlib
 import importlib.util
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ import yaml
 
 from segloss_ref import sweep
 from segloss_ref.analysis import read_table
-from segloss_ref.sweep import gather, read_sweep
+from segloss_ref.sweep import gather, publish, read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = {
@@ -29,7 +31,7 @@ SWEEP = {
         "Dice, smooth 0.1": {"loss": "DiceLoss", "options": {"smooth": 0.1}},
     },
     "seeds": 2,
-    "settings": {"steps": 20, "evaluate_every": 10, "crop": 32},
+    "settings": {"steps": 20, "evaluate_every": 10, "crop": 32, "learning_rate": 0.003},
 }
 
 
@@ -138,12 +140,12 @@ def test_a_key_that_comes_twice_is_an_error(tmp_path):
         read_sweep(path)
 
 
-def finish(run, folder, value):
+def finish(run, folder, value, commit="abc"):
     """What a run leaves when it is complete."""
     place = folder / run.id
     place.mkdir(parents=True)
     (place / "metrics.csv").write_text(f"image,dice,cells\nb,{value},3\na,0.1,2\n")
-    (place / "record.json").write_text(json.dumps({"seconds": 2.5, "commit": "abc"}))
+    (place / "record.json").write_text(json.dumps({"seconds": 2.5, "commit": commit}))
 
 
 def test_a_table_is_the_same_in_every_order_and_keeps_every_digit(write, tmp_path):
@@ -214,10 +216,95 @@ def test_half_a_run_is_not_read_and_a_missing_one_is_named(write, tmp_path):
     assert not list(tmp_path.glob(".table*")), "nothing is left beside the table"
 
 
+@pytest.fixture
+def clone(tmp_path):
+    """A repository with one commit, and its name."""
+    for command in (
+        "init --quiet",
+        "config user.name me",
+        "config user.email me@there",
+        "commit --quiet --allow-empty --message first",
+    ):
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    head = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(
+        head, cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_published_runs_are_gathered_as_they_were(write, tmp_path, clone):
+    runs, folder = read_sweep(write()), tmp_path / "runs"
+    published = tmp_path / "data" / "results" / "sweep"
+    for i, one in enumerate(runs[:3]):
+        finish(one, folder, random.Random(i).random(), clone)
+    assert publish(runs, folder, published) == runs[:3]
+    assert len(list(published.iterdir())) == 6
+    first = {path.name: path.read_bytes() for path in published.iterdir()}
+
+    # What is there stays; what is not is taken from the runs.
+    finish(runs[3], folder, 0.25, clone)
+    before = gather(runs, folder, tmp_path / "before.csv")
+    (folder / runs[0].id).rename(folder / "elsewhere")
+    after = gather(runs, folder, tmp_path / "after.csv", published=published)
+    assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "after.csv").read_bytes()
+    assert before == after and len(after["failed"]) == 4
+    assert publish(runs, folder, published) == [runs[3]]
+    assert {name: (published / name).read_bytes() for name in first} == first
+    only = gather(runs[:1], folder, tmp_path / "one.csv.gz", keep=["dice"], published=published)
+    assert read_table(tmp_path / "after.csv").metric.nunique() == 2
+    assert len(gzip.decompress((tmp_path / "one.csv.gz").read_bytes()).splitlines()) == 3
+    assert json.loads((tmp_path / "one.json").read_text()) == only
+
+    table = published / f"{runs[0].id}.csv.gz"
+    table.write_bytes(table.read_bytes()[:20])
+    with pytest.raises(ValueError, match="is damaged"):
+        gather(runs, folder, tmp_path / "after.csv", published=published)
+    table.write_bytes(first[f"{runs[1].id}.csv.gz"])
+    with pytest.raises(ValueError, match="is not the table that"):
+        gather(runs, folder, tmp_path / "after.csv", published=published)
+    assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "after.csv").read_bytes()
+
+
+def test_what_cannot_be_made_again_is_not_published(write, tmp_path, clone):
+    runs, folder = read_sweep(write()), tmp_path / "runs"
+    published = tmp_path / "data" / "results" / "sweep"
+    finish(runs[0], folder, 0.5, clone)
+    for commit, said in (
+        (f"{clone}-dirty", "not made from a commit as it stands"),
+        (None, "not made from a commit as it stands"),
+        ("1" * 40, "not in this history"),
+    ):
+        finish(runs[1], folder, 0.5, commit)
+        with pytest.raises(ValueError, match=said):
+            publish(runs, folder, published)
+        assert not list(published.iterdir())
+        shutil.rmtree(folder / runs[1].id)
+    (tmp_path / "code.py").touch()
+    subprocess.run(["git", "add", "code.py"], cwd=tmp_path, check=True)
+    with pytest.raises(ValueError, match=r"Commit or undo first: A  code\.py"):
+        publish(runs, folder, published)
+    assert not list(published.iterdir())
+
+
+def test_runs_of_one_loss_share_a_tuning(write):
+    own = {key: SWEEP["settings"][key] for key in ("steps", "crop")}
+    runs = read_sweep(write(settings=own, seeds=[3, 1003, 7]))
+    assert {run.tuning_seed for run in runs} == {1004}
+    tunings = {run.tuning.id for run in runs}
+    assert len(runs) == 12 and len(tunings) == 4 and not tunings & {run.id for run in runs}
+    given = read_sweep(write())
+    assert all(run.tuning is None for run in given)
+    one = runs[0].tuning.experiment
+    assert (
+        one.seed == 1004 and one.dataset == runs[0].dataset and one.loss == runs[0].experiment.loss
+    )
+
+
 # A notebook that takes the parameters of train.ipynb and trains nothing.
 PARAMETERS = (
     "dataset = dataset_options = data_dir = loss = seed = size = limit = crop = batch_size = None\n"
-    "steps = smooth = evaluate_every = learning_rate = seconds = width = depth = None\nout = ''"
+    "steps = smooth = evaluate_every = learning_rate = seconds = width = depth = None\n"
+    "model = augmentation = foreground_crops = None\nout = tuning = ''"
 )
 CODE = r"""
 from pathlib import Path
@@ -229,7 +316,8 @@ if loss == "DiceLoss" and (here / "broken").exists():
 place = Path(out).with_name(".part")
 place.mkdir(exist_ok=True)
 (place / "metrics.csv").write_text(f"image,dice\na,{len(loss) / 7}\n")
-(place / "record.json").write_text('{"seconds": 1.0}')
+told = Path(tuning).read_text() if tuning else "null"
+(place / "record.json").write_text('{"seconds": 1.0, "tuning": ' + told + "}")
 place.rename(out)
 if (here / "broken").exists():
     raise RuntimeError("a figure behind the training fails")
@@ -246,8 +334,9 @@ def notebook(tmp_path):
     return path
 
 
-def run(sweep, notebook):
+def run(sweep, notebook, *options):
     command = [sys.executable, ROOT / "workflow" / "run.py", sweep, "--notebook", notebook]
+    command += options
     return subprocess.run(
         [*command, "--results", sweep.parent / "results"], capture_output=True, text=True
     )
@@ -284,6 +373,31 @@ def test_a_failed_run_is_retried_reported_and_alone_done_again(write, notebook, 
         third = run(sweep, notebook)
     assert third.returncode == 1
     assert "is in use by another sweep: process 1 on elsewhere" in third.stderr
+
+
+def test_published_runs_are_not_run_again(write, notebook, tmp_path, clone):
+    sweep = write(datasets=["synthetic/cells"], seeds=1)
+    runs = read_sweep(sweep)
+    finish(runs[0], tmp_path / "elsewhere", 0.5, clone)
+    publish(runs, tmp_path / "elsewhere", tmp_path / "published" / "sweep")
+    done = run(sweep, notebook, "--published", tmp_path / "published")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "attempts").read_text().split() == ["DiceLoss"]
+    table = read_table(tmp_path / "results" / "sweep" / "table.csv")
+    assert set(table.run) == {"cross-entropy", "Dice, smooth 0.1"}
+
+
+def test_a_sweep_tunes_once_for_all_seeds(write, notebook, tmp_path):
+    small = {"steps": 1, "crop": 8, "size": 16, "limit": 2, "width": 2, "depth": 1, "batch_size": 1}
+    losses = {"Dice": {"loss": "DiceLoss"}}
+    sweep = write(datasets=["synthetic/cells"], losses=losses, settings=small, seeds=2)
+    done = run(sweep, notebook)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "results" / "sweep"
+    (tuning,) = folder.glob("tuning/*.json")
+    records = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
+    assert len(records) == 2
+    assert [record["tuning"] for record in records] == [json.loads(tuning.read_text())] * 2
 
 
 def test_every_gpu_has_one_run(tmp_path, monkeypatch):

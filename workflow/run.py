@@ -2,13 +2,16 @@
 
     python workflow/run.py workflow/sweeps/smoke.yaml [--profile local] [--results results]
 
-The folder `results/smoke` then holds `table.csv`, `table.json` (where it came from), and in
-`runs` a folder, a notebook and a log of each run. The profile is a folder with the options of
+The folder `results/smoke` then holds `table.csv`, `table.json` (where it came from), in `runs` a
+folder, a notebook and a log of each run, and in `tuning` what the seeds of a loss share. Runs that
+`workflow/publish.py` has put into `data/results/smoke` are in the table, and not run again. The
+profile is a folder with the options of
 Snakemake, in `workflow/profiles` or elsewhere. Exit status 1 says that runs failed.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -21,8 +24,9 @@ import time
 from pathlib import Path
 
 import yaml
+from publish import PUBLISHED
 
-from segloss_ref.sweep import gather, read_sweep
+from segloss_ref.sweep import gather, is_published, read_sweep
 from segloss_ref.writing import write_whole
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +39,9 @@ def main():
     parser.add_argument("--profile", default="local", help="local, slurm, or a folder")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where to put it")
     parser.add_argument("--notebook", type=Path, default=NOTEBOOK, help="what each run executes")
+    parser.add_argument("--published", type=Path, default=PUBLISHED, help="what is done already")
     given = parser.parse_args()
+    sys.path.insert(0, os.getcwd())  # where a `model` of one's own is found
     try:
         runs = read_sweep(given.sweep)
         profile = find_profile(given.profile)
@@ -43,9 +49,11 @@ def main():
         sys.exit(str(error))
     folder = given.results.resolve() / given.sweep.stem
     (folder / "runs").mkdir(parents=True, exist_ok=True)
+    published = given.published / given.sweep.stem
+    left = [run for run in runs if not is_published(run, published)]
     with only_one(folder) as lock:
-        train(runs, folder, given.notebook.resolve(), profile, lock)
-        provenance = gather(runs, folder / "runs", folder / "table.csv")
+        train(left, folder, given.notebook.resolve(), profile, lock)
+        provenance = gather(runs, folder / "runs", folder / "table.csv", published=published)
     sys.exit(report(provenance, folder))
 
 
@@ -101,13 +109,20 @@ def train(runs, folder, notebook, profile, lock):
 
 def write_plan(runs, folder, notebook, gpus):
     """What the jobs read: `plan.json`, and the parameters of each run for papermill."""
+    tuning = {run.id: f"tuning/{run.tuning.id}.json" for run in runs if run.tuning}
+    (folder / "tuning").mkdir(exist_ok=True)
     for run in runs:
+        if run.tuning:
+            settings = yaml.safe_dump(dataclasses.asdict(run.tuning.experiment), sort_keys=False)
+            write_whole(folder / "tuning" / f"{run.tuning.id}.yaml", settings)
         parameters = run.parameters | {"out": str(folder / "runs" / run.id)}
+        if run.tuning:
+            parameters["tuning"] = str(folder / tuning[run.id])
         text = yaml.safe_dump(parameters, sort_keys=False)
         write_whole(folder / "runs" / f"{run.id}.yaml", text)
         (folder / "runs" / f".{run.id}.done").unlink(missing_ok=True)
     plan = {"notebook": str(notebook), "cwd": os.getcwd(), "gpus": gpus}
-    plan["runs"] = [run.id for run in runs]
+    plan |= {"runs": [run.id for run in runs], "tuning": tuning}
     write_whole(folder / "plan.json", json.dumps(plan, indent=1) + "\n")
 
 

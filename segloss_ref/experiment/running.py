@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
+import inspect
 import json
 import os
 import platform
@@ -21,7 +23,7 @@ from segloss_ref.datasets.folder import fingerprint
 from segloss_ref.experiment.data import splits_of
 from segloss_ref.experiment.evaluation import dice_at_best_cut, levels_of, means, scores_of
 from segloss_ref.experiment.rescoring import keep
-from segloss_ref.experiment.settings import Experiment
+from segloss_ref.experiment.settings import Experiment, own_model
 from segloss_ref.experiment.training import check_data, train
 from segloss_ref.experiment.tuning import chosen, tuned, tuning_seed
 from segloss_ref.writing import write_rows, write_whole
@@ -124,6 +126,7 @@ def _identity(experiment):
     return {
         "settings": dataclasses.asdict(experiment),
         "data": None if folder is None else fingerprint(folder),
+        "model": None if experiment.model == "unet" else _source(experiment.model),
         "versions": {
             **{name: version(name) for name in ("segloss_ref", "keras", "numpy")},
             # Of the module: its package may be called otherwise, as `tensorflow-cpu` is.
@@ -134,6 +137,12 @@ def _identity(experiment):
         "device": f"{', '.join(_devices())} on {platform.machine()}",
         "commit": _commit(),
     }
+
+
+def _source(model):
+    """The digest of the file that a model of one's own is written in."""
+    file = inspect.getsourcefile(own_model(model))
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _devices():

@@ -1,7 +1,8 @@
 """What one run is: its settings, checked before anything is read or trained."""
 
 import dataclasses
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from segloss_ref.checks import check_choice, check_number, check_seed, check_whole
@@ -43,6 +44,11 @@ class Experiment:
             with the loss's main setting, by trials of a third of the steps (`tune`).
         seconds: of training; it ends at the first look after them if not at `steps`. A run that
             ends by the clock is another one on another machine.
+        model: `"unet"`, or `"package.module:function"`, a function of your own: called with the
+            channels of the image, the channels of the output (1 is binary) and the number of
+            spatial dimensions, it returns a Keras model, channels last, that returns logits of the
+            size of its image. What the images need is done before; layers of your own must be
+            registered with Keras.
         width: filters of the U-Net at full resolution.
         depth: how often the U-Net halves the image; `crop` must be divisible by 2**depth.
 
@@ -76,6 +82,7 @@ class Experiment:
     evaluate_every: int | None = None
     learning_rate: float | None = None
     seconds: float | None = None
+    model: str = "unet"
     width: int = 8
     depth: int = 3
 
@@ -96,7 +103,7 @@ class Experiment:
         for name in ("learning_rate", "seconds"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0)
-        if any(side % 2**self.depth for side in self._sides()):
+        if self.model == "unet" and any(side % 2**self.depth for side in self._sides()):
             raise ValueError(
                 f"`crop` must be divisible by 2**depth = {2**self.depth}. Received: {self.crop}"
             )
@@ -108,6 +115,13 @@ class Experiment:
         if self.dataset_options:
             self._check_dataset_options()
         self._check_loss()
+        if self.model != "unet":
+            own_model(self.model)
+            if self.outputs > 1:
+                raise ValueError(
+                    "`DeepSupervisionLoss` needs the outputs of the U-Net, `model='unet'`. "
+                    f"Received: {self.model!r}"
+                )
 
     def _name_of_data(self):
         if self.data_dir is None:
@@ -180,6 +194,26 @@ class Experiment:
         # The U-Net has its channels last, whatever Keras is set to.
         logits = {"from_logits": True, "data_format": "channels_last"}
         return loss_of(self.loss, self.options, **logits)
+
+
+def own_model(name: str) -> Callable:
+    """The function that `"package.module:function"` names.
+
+    Raises:
+        ValueError: for a text of another form, a module that cannot be imported, and a name in it
+            that is not there or cannot be called.
+    """
+    where = f"`model` must be 'unet' or 'package.module:function'. Received: {name!r}. "
+    module, _, function = name.partition(":")
+    if not (module and function):
+        raise ValueError(f"{where}There is no function in it.")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where}{error}") from error
+    if not callable(found):
+        raise ValueError(f"{where}It cannot be called: {found!r}")
+    return found
 
 
 def _share_of(steps):

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from segloss_ref.datasets import SegmentationData
 from segloss_ref.experiment.crops import Crops, crop_sides, images_by_class
 from segloss_ref.experiment.data import is_binary, most_in_a_crop
-from segloss_ref.experiment.evaluation import mean_dice
-from segloss_ref.experiment.settings import Experiment
+from segloss_ref.experiment.evaluation import validation_scores
+from segloss_ref.experiment.settings import Experiment, own_model
 from segloss_ref.losses import BlobLoss
 from segloss_ref.models import standardizing, unet
 from segloss_ref.writing import read_json, write_whole
@@ -86,9 +86,22 @@ def check_data(experiment: Experiment, data: SegmentationData) -> None:
         raise ValueError(f"{experiment.loss} needs instances; {experiment.dataset!r} has none.")
     if isinstance(loss, BlobLoss):
         _check_blobs(experiment, loss, data, sides)
+    if experiment.model != "unet":
+        _check_shape(experiment, data, sides)
     # Whatever else the loss refuses, such as too few class weights, it refuses on a first crop.
     _, truth = Crops(data, experiment, loss)[0]
     loss(truth[:1], np.zeros((1, *sides, channels_of(data)), "float32"))
+
+
+def _check_shape(experiment, data, sides):
+    shape = (1, *sides, data.images.shape[-1])
+    found = make_model(experiment, data)(np.zeros(shape, "float32"))
+    found = tuple(getattr(found, "shape", ())) or type(found).__name__
+    if found != (1, *sides, channels_of(data)):
+        raise ValueError(
+            f"`model` must return logits of shape {(1, *sides, channels_of(data))} for a crop of "
+            f"shape {shape}. {experiment.model!r} has returned: {found}"
+        )
 
 
 def _check_blobs(experiment, loss, data, sides):
@@ -105,15 +118,17 @@ def _check_blobs(experiment, loss, data, sides):
 
 def make_model(experiment: Experiment, data: SegmentationData) -> keras.Model:
     """The network of a run, with new weights, behind the standardisation of its images."""
-    channels, dims = data.images.shape[-1], data.images.ndim - 2
-    network = unet(
-        channels,
-        channels_of(data),
-        spatial_dims=dims,
-        width=experiment.width,
-        depth=experiment.depth,
-        outputs=experiment.outputs,
-    )
+    channels, classes, dims = data.images.shape[-1], channels_of(data), data.images.ndim - 2
+    if experiment.model == "unet":
+        settings = {"width": experiment.width, "depth": experiment.depth}
+        settings |= {"spatial_dims": dims, "outputs": experiment.outputs}
+        network = unet(channels, classes, **settings)
+    else:
+        network = own_model(experiment.model)(channels, classes, dims)
+        if not isinstance(network, keras.Model):
+            raise TypeError(
+                f"`model` must return a Keras model. {experiment.model!r} has returned: {network!r}"
+            )
     return standardizing(network, channels, dims)
 
 
@@ -163,7 +178,7 @@ class _Looks(keras.callbacks.Callback):
                 "step": (epoch + 1) * self.params["steps"],
                 "seconds": self.seconds,
                 "loss": logs["loss"],
-                "validation_dice": mean_dice(self.model, self.validation),
+                **validation_scores(self.model, self.validation),
             }
         )
         if self.seconds >= self.budget:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from segloss_ref.datasets import SegmentationData
-from segloss_ref.experiment.evaluation import dice_at_best_cut
 from segloss_ref.experiment.settings import Experiment
 from segloss_ref.experiment.training import train
 from segloss_ref.writing import read_json, write_whole
@@ -170,8 +169,8 @@ class _Trials:
             evaluate_every=self.steps,
             seconds=None if seconds is None else seconds / 3,
         )
-        model, _ = train(experiment, self.images, self.validation, rate, self.steps)
-        return dice_at_best_cut(model, self.validation)
+        _, rows = train(experiment, self.images, self.validation, rate, self.steps)
+        return rows[-1]["validation_dice_at_best_cut"], rows[-1]["validation_cut"]
 
     @staticmethod
     def best_of(trials):

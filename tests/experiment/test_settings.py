@@ -33,6 +33,10 @@ def test_bad_settings_are_refused_before_anything_runs(settings, error, message)
         Experiment(**settings)
 
 
+def test_a_crop_of_several_sides_is_as_json_has_it():
+    assert Experiment(crop=(96, 48)).crop == [96, 48]
+
+
 def test_looks_are_a_share_of_the_steps():
     assert Experiment(steps=20).evaluate_every == 2
     assert Experiment(steps=200).evaluate_every == 25
@@ -55,6 +59,16 @@ def test_looks_are_a_share_of_the_steps():
         ({"loss": "DeepSupervisionLoss", "depth": 1}, "`depth` must be at least 2"),
         ({"loss": "CompoundLoss"}, "Write the parts of CompoundLoss as a sum"),
         ({"loss": "import os"}, "Write it as in Python"),
+        ({"model": "resnet"}, "'unet' or 'package.module:function'. Received: 'resnet'"),
+        ({"model": "no.such:net"}, "No module named 'no'"),
+        ({"model": "math:net"}, "has no attribute 'net'"),
+        ({"model": "math:pi"}, "It cannot be called: 3.14"),
+        ({"model": "math:pow", "loss": "DeepSupervisionLoss"}, "needs the outputs of the U-Net"),
+        ({"augmentation": "flips"}, "must be one of 'none', 'turns', 'deformation'"),
+        ({"foreground_crops": 1.5}, "`foreground_crops` must be a finite number and at least 0"),
+        ({"crop": [96]}, "one for each of the two or three axes"),
+        ({"crop": [96, 90]}, "must be divisible by"),
+        ({"crop": [96, 0]}, "`crop` must be a whole number, at least 1"),
         ({"seed": 2**32}, "at most 4294967295. Received: 4294967296"),
         ({"data_dir": "no/such/folder"}, "must be a folder. There is none"),
     ],

@@ -76,6 +76,34 @@ def test_a_model_takes_images_as_they_are():
     np.testing.assert_allclose(predict(model, standardized(data.images)), raw, atol=1e-3)
 
 
+OWN = """
+import keras
+
+def net(channels, classes, spatial_dims):
+    image = keras.Input((*(None,) * spatial_dims, channels))
+    return keras.Model(image, keras.layers.Conv2D(classes, 3, padding="same")(image))
+
+def shrunk(channels, classes, spatial_dims):
+    image = keras.Input((*(None,) * spatial_dims, channels))
+    return keras.Model(image, keras.layers.Conv2D(classes, 3)(image))
+
+def nothing(channels, classes, spatial_dims):
+    pass
+"""
+
+
+def test_a_model_of_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "my_nets.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {**SMALL, "crop": 31, "model": "my_nets:net"}
+    record = run(Experiment(**settings), tmp_path / "out")
+    assert record["parameters"] == 10 and len(record["model"]) == 64
+    with pytest.raises(ValueError, match=r"\(1, 31, 31, 1\) for .* returned: \(1, 29, 29, 1\)"):
+        run(Experiment(**{**settings, "model": "my_nets:shrunk"}), tmp_path / "shrunk")
+    with pytest.raises(TypeError, match="must return a Keras model"):
+        run(Experiment(**{**settings, "model": "my_nets:nothing"}), tmp_path / "nothing")
+
+
 def test_instances_are_asked_for_where_there_are_none():
     data = dataclasses.replace(load("synthetic/cells", "train", limit=1), instances=None)
     settings = Experiment(loss="ShapeAwareLoss")

@@ -22,10 +22,10 @@ def scores(monkeypatch):
         def train(experiment, images, validation, rate, steps):
             assert experiment.steps == experiment.evaluate_every == steps
             tried.append((rate, dict(experiment.options)))
-            return score(rate, experiment.options), None
+            last = score(rate, experiment.options)
+            return None, [{"validation_dice_at_best_cut": last, "validation_cut": 0.5}]
 
         monkeypatch.setattr(tuning, "train", train)
-        monkeypatch.setattr(tuning, "dice_at_best_cut", lambda model, data: (model, 0.5))
         return tried
 
     return use
@@ -70,7 +70,9 @@ def test_a_loss_without_one_has_as_many_trials(tmp_path, scores, loss, options):
     assert found["chosen"] == {"learning_rate": 0.004, "options": options}
 
 
-@pytest.mark.parametrize(("edge", "wider"), zip((LEARNING_RATES[0], LEARNING_RATES[-1]), WIDER))
+@pytest.mark.parametrize(
+    ("edge", "wider"), [(LEARNING_RATES[0], WIDER[0]), (LEARNING_RATES[-1], WIDER[1])]
+)
 def test_a_best_rate_at_the_edge_widens_the_grid(tmp_path, scores, edge, wider):
     tried = scores(lambda rate, _: 0.5 + (rate == edge) * 0.1 + (rate == wider) * 0.2)
     found = tuned(Experiment(loss="DiceLoss", **SETTINGS), None, None, tmp_path / "kept.json")
@@ -103,7 +105,8 @@ def test_trials_that_are_done_are_not_done_again(tmp_path, scores):
 
 
 def test_steps_and_seeds():
-    steps = {n: trial_steps(Experiment(**{**SETTINGS, "steps": n})) for n in (4, 150, 300, 999)}
+    settings = {**SETTINGS, "evaluate_every": None}
+    steps = {n: trial_steps(Experiment(**{**settings, "steps": n})) for n in (4, 150, 300, 999)}
     assert steps == {4: 4, 150: 100, 300: 100, 999: 333}
     assert tuning_seed(range(5)) == 1000 and tuning_seed([2**32 - 1]) == 0
 
