@@ -38,10 +38,12 @@ def train(
     model, rows = _last_checkpoint(checkpoints) if checkpoints else (None, [])
     if model is None:
         model = make_model(experiment, images)
-        # Not compiled by XLA: on a CPU its convolutions are some three times slower than oneDNN's.
+        # Compiled by XLA with JAX alone, which would else run step by step: on a CPU its
+        # convolutions are some three times slower than oneDNN's, which TensorFlow has.
+        by_xla = keras.backend.backend() == "jax"
         optimizer = keras.optimizers.Adam(schedule(learning_rate, steps))
         losses = loss if outputs == 1 else [loss] * outputs
-        model.compile(optimizer=optimizer, loss=losses, jit_compile=False)
+        model.compile(optimizer=optimizer, loss=losses, jit_compile=by_xla)
     crops = Crops(images, experiment, loss, epoch=len(rows), outputs=outputs)
     looks = _Looks(validation, rows, experiment.seconds, checkpoints)
     model.fit(

@@ -83,8 +83,8 @@ def main_setting(experiment: Experiment) -> tuple[str | None, tuple[float, ...]]
 
 
 def trial_steps(experiment: Experiment) -> int:
-    """The steps of a trial: a third of those of the run, but at least 100, if it has so many."""
-    return max(experiment.steps // 3, min(experiment.steps, 100))
+    """The steps of a trial: a third of those of the run, but at least 50, if it has so many."""
+    return max(experiment.steps // 3, min(experiment.steps, 50))
 
 
 def tuned(

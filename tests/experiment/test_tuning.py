@@ -106,8 +106,8 @@ def test_trials_that_are_done_are_not_done_again(tmp_path, scores):
 
 def test_steps_and_seeds():
     settings = {**SETTINGS, "evaluate_every": None}
-    steps = {n: trial_steps(Experiment(**{**settings, "steps": n})) for n in (4, 150, 300, 999)}
-    assert steps == {4: 4, 150: 100, 300: 100, 999: 333}
+    steps = {n: trial_steps(Experiment(**{**settings, "steps": n})) for n in (4, 99, 300, 999)}
+    assert steps == {4: 4, 99: 50, 300: 100, 999: 333}
     assert tuning_seed(range(5)) == 1000 and tuning_seed([2**32 - 1]) == 0
 
 
