@@ -111,3 +111,37 @@ def test_a_mask_that_ought_to_be_empty_counts_in_the_choice():
     # Above 0.7: 2/3 and 1. Below 0.6: 1 and 0.
     assert dice == pytest.approx((2 / 3 + 1) / 2)
     assert 0.7 < cut < 0.9
+
+
+def test_scores_at_both_cuts_by_hand():
+    """One half finds the left end of a bar; the cut finds all of it."""
+    p = np.full((1, 8, 20), 0.1)
+    p[0, 3:6, 2:18], p[0, 3:6, 2:8] = 0.4, 0.9
+    masks = (p > 0.3).astype("int32")
+    data, model = picture_of(p, masks)
+    (row,) = evaluate(model, data, 0.3)
+    assert (row["precision"], row["recall"], row["size_ratio"]) == (1, 6 / 16, 6 / 16)
+    assert row["dice"] == pytest.approx(2 * 6 / (6 + 16)) and row["dice_at_cut"] == 1
+    assert row["hausdorff_distance"] == pytest.approx(
+        metrics.hausdorff_distance(masks[0], p[0] > 0.5)
+    )
+    assert row["surface_dice"] < 1 and row["surface_dice_at_cut"] == row["cl_dice_at_cut"] == 1
+    assert row["betti0_error"] == row["betti1_error"] == row["hausdorff_distance_at_cut"] == 0
+    assert "cells" not in row and "calibration_error_at_cut" not in row
+    assert "dice_at_cut" not in evaluate(model, data)[0]
+    (missed,) = evaluate(model, data, 0.95)
+    assert missed["hausdorff_distance_at_cut"] == np.hypot(7, 19), "the diagonal"
+
+
+def test_volumes_are_scored():
+    p = np.full((1, 6, 8, 10), 0.1)
+    p[0, 1:5, 1:7, 1:9] = 0.9
+    p[0, 2:4, 3:5, 3:7] = 0.2  # a cavity that the truth has not
+    masks = np.zeros(p.shape, "int32")
+    masks[0, 1:5, 1:7, 1:9] = 1
+    data, model = picture_of(p, masks)
+    (row,) = evaluate(model, data, 0.15)
+    errors = [row[f"betti{k}_error"] for k in range(3)]
+    assert errors == [0, 0, 1] and row["betti2_error_at_cut"] == 0
+    assert row["size_ratio"] == (192 - 16) / 192 and row["dice_at_cut"] == 1
+    assert all(np.isfinite(value) for name, value in row.items() if name != "image")
