@@ -1,8 +1,9 @@
 """Data sets to train and to measure on: `load(name, split)`.
 
 Made by seed, at once: `synthetic/cells`, `synthetic/tumours`, `synthetic/streets`,
-`synthetic/spectrograms`. Public and real: `nuclei`, `membranes`, `streets`; see `data/README.md` of
-the repository for what they are. Your own images, or volumes: `load_folder(path, split)`.
+`synthetic/spectrograms`. Public and real: `nuclei`, `membranes`, `streets`, `mortar`, `vessels`,
+`cracks`, and in three dimensions `hippocampus`; see `data/README.md` of the repository for what
+they are. Your own images, or volumes: `load_folder(path, split)`.
 """
 
 from typing import Any
@@ -45,17 +46,20 @@ def load(
     Args:
         name: One of `segloss_ref.datasets.NAMES`.
         split: `"train"`, `"validation"` or `"test"`.
-        size: The side of the images in pixels, or `(height, width)`. `None`: as they are. Public
-            images are resized to it, whatever their shape was: images smoothly, masks and
-            instances by their nearest pixel, so that no value is mixed. An object smaller than
-            the step between the pixels taken can be lost. Synthetic images are made at this size:
-            larger ones hold more cells, not larger ones.
+        size: The side of the images in pixels, or `(height, width)`; of volumes, `(depth, height,
+            width)`. `None`: as they are. Public images are resized to it, whatever their shape was:
+            images smoothly, masks and instances by their nearest pixel, so that no value is mixed.
+            An object smaller than the step between the pixels taken can be lost. Synthetic images
+            are made at this size: larger ones hold more cells, not larger ones.
         limit: At most this many images: the first ones, so a smaller `limit` gives a part of a
             larger one. Public images come in the order of the hashes of their names, which is
             fixed but mixes scenes. Only these images are read. `None`: all of the split.
         seed: Another seed gives other synthetic images. Public data do not depend on it.
-        **options: What the maker of a synthetic data set takes besides, such as the `foreground` of
-            `segloss_ref.datasets.synthetic.tumours`. Public data have none.
+        **options: What some data sets take besides. Those of synthetic ones are with their makers,
+            such as the `foreground` of `segloss_ref.datasets.synthetic.tumours`. `mortar` has
+            `labels`, those of training and validation: `"accurate"` (default), `"noisy"` or
+            `"pseudo"`; its test split always is accurate. `vessels` has `observer`, 1 (default) or
+            2: whose outlines the masks are, in every split.
 
     Returns:
         A `SegmentationData`.
@@ -75,7 +79,7 @@ def load(
     if limit is not None:
         check_whole("limit", limit, at_least=1)
     check_seed("seed", seed)
-    allowed = synthetic.options_of(name)
+    allowed = synthetic.options_of(name) + public.options_of(name)
     if unknown := sorted({*options} - {*allowed}):
         raise TypeError(
             f"{name!r} has no option {', '.join(unknown)}. Allowed: {', '.join(allowed) or 'none'}"

@@ -61,6 +61,9 @@ class SegmentationData:
         card: What the data are.
         background: The class that is no thing to be found, by index, whatever its name; or `None`
             where all classes count alike. Means of scores over classes leave it out.
+        groups: What each image was taken from together with others that are like it, by name: the
+            field of a tile, the child whose eye it is. Statistics resample groups, not images.
+            `None`: each image is its own.
 
     Raises:
         ValueError: If shapes, types or values are not as above.
@@ -73,6 +76,7 @@ class SegmentationData:
     names: tuple[str, ...]
     card: Card
     background: int | None = None
+    groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim not in (4, 5) or self.images.dtype != np.float32:
@@ -97,6 +101,11 @@ class SegmentationData:
             raise ValueError(
                 f"`names` must name each of the {len(self.images)} images. "
                 f"Received: {len(self.names)} names"
+            )
+        if self.groups is not None and len(self.groups) != len(self.images):
+            raise ValueError(
+                f"`groups` must give the group of each of the {len(self.images)} images, or be "
+                f"None. Received: {len(self.groups)} groups"
             )
         ignored = check_labels("ignore_class", self.card.ignore_class)
         allowed = {*range(len(self.class_names)), *ignored, VOID}

@@ -310,8 +310,17 @@ def _open_nifti(file):
 
     Of files with other axes these are turned and mirrored.
     """
+    return _picture_of(require("nibabel", extra="data").load(file))
+
+
+def decode_volume(content: bytes) -> np.ndarray:
+    """The voxels of a NIfTI file of three axes that is in memory, turned as those of a file are."""
+    image = require("nibabel", extra="data").Nifti1Image.from_bytes(content)
+    return _picture_of(image).decode()
+
+
+def _picture_of(image):
     nibabel = require("nibabel", extra="data")
-    image = nibabel.load(file)
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

@@ -6,7 +6,10 @@ on every machine and from every archive: listed files are read and verified, oth
 at. `data/cards/<name>.toml` says the rest.
 """
 
+import csv
+import gzip
 import hashlib
+import inspect
 import io
 import os
 import sys
@@ -15,7 +18,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -23,9 +26,10 @@ from segloss_ref.datasets.base import (
     Card,
     SegmentationData,
     spatial_shape,
-    split_by_share,
 )
 from segloss_ref.datasets.base import position as _position
+from segloss_ref.datasets.decoding import decode_volume
+from segloss_ref.datasets.readers import READERS, Sample
 from segloss_ref.datasets.resizing import resized
 from segloss_ref.extras import require
 
@@ -38,38 +42,39 @@ MAX_BYTES = 2**26
 _CHUNK = 2**20
 _TOO_MANY = f"more than the {MAX_BYTES:,} that are allowed"
 
-
-class Sample(NamedTuple):
-    """The files of one image, by their paths in the archive; several masks are several objects."""
-
-    name: str
-    split: str
-    image: str
-    masks: list[str]
+NAMES = tuple(READERS)
 
 
 def loader(name: str) -> Callable[..., SegmentationData]:
     """How `load` calls the data set `name`. Public data do not depend on the seed."""
-    return lambda split, size, limit, seed: _load(name, split, size, limit)
+    return lambda split, size, limit, seed, **options: _load(name, split, size, limit, **options)
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """What this data set may be asked for besides a split; nothing if it is no public one."""
+    if name not in READERS:
+        return ()
+    find_samples, _ = READERS[name]
+    return tuple(inspect.signature(find_samples).parameters)[2:]  # after files and settings
 
 
 def find(name: str) -> Path | None:
     """Returns the path of the archive of `name` on this machine, or `None`. Downloads nothing."""
-    file = _archive_name(_settings(name)["address"])
+    file = _archive_name(settings_of(name)["address"])
     return next((folder / file for folder in _folders() if (folder / file).is_file()), None)
 
 
-def _load(name, split, size, limit):
-    shape = None if size is None else spatial_shape(size)
-    settings, digests = _settings(name), _digests(name)
-    samples_of, read = _READERS[name]
-    samples = [s for s in samples_of(digests, settings) if s.split == split]
+def _load(name, split, size, limit, **options):
+    settings, digests = settings_of(name), digests_of(name)
+    shape = None if size is None else spatial_shape(size, dims=settings.get("dimensions", 2))
+    samples = [sample for sample in samples_of(name, **options) if sample.split == split]
     samples = sorted(samples, key=lambda s: _position(s.name))[:limit]
+    _, read = READERS[name]
 
     path = find(name) or _download(name, settings["address"], digests)
     with Archive(path, digests) as archive:
         # An image at a time, so that no more than one is held at its full size.
-        triples = [resized(*read(archive, sample), shape) for sample in samples]
+        triples = [resized(*read(archive, sample, settings), shape) for sample in samples]
     images, masks, instances = zip(*triples)
     return SegmentationData(
         images=np.stack(images),
@@ -79,17 +84,28 @@ def _load(name, split, size, limit):
         names=tuple(sample.name for sample in samples),
         card=Card(**settings["card"], address=settings["address"]),
         background=settings.get("background"),
+        groups=None if samples[0].group is None else tuple(sample.group for sample in samples),
     )
 
 
 # Cards and digests: in the package, where it was installed, else in the repository
 
 
-def _settings(name):
+def settings_of(name: str) -> dict[str, Any]:
+    """The card of a data set, as it is in the file."""
     return tomllib.loads(_read(f"cards/{name}.toml"))
 
 
-def _digests(name):
+def samples_of(name: str, **options: Any) -> list[Sample]:
+    """All images of a data set, of every split."""
+    settings = settings_of(name)
+    if table := settings.get("groups"):
+        rows = csv.DictReader(io.StringIO(_read(f"cards/{table}")))
+        settings["group_of"] = {row["name"]: row["group"] for row in rows}
+    return list(READERS[name][0](digests_of(name), settings, **options))
+
+
+def digests_of(name: str) -> dict[str, str]:
     """The files of a data set: path in the archive -> SHA-256, as `sha256sum` writes it."""
     lines = _read(f"digests/{name}.sha256").splitlines()
     return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
@@ -231,26 +247,32 @@ class Archive:
             self.read(file)
 
     def pixels(self, file: str) -> np.ndarray:
-        """A PNG as an array."""
+        """A PNG or JPEG as an array."""
         image = require("PIL.Image", extra="data").open(
-            io.BytesIO(self.read(file)), formats=("PNG",)
+            io.BytesIO(self.read(file)), formats=("PNG", "JPEG")
         )
         return np.asarray(image)
 
+    def volume(self, file: str) -> np.ndarray:
+        """A NIfTI volume, `.nii.gz`, as an array: depth, height and width as in `decoding`."""
+        return decode_volume(gzip.decompress(self.read(file)))
+
     def is_white(self, file: str) -> np.ndarray:
-        """A black-and-white PNG as a boolean array; any grey is an error."""
+        """A black-and-white PNG of 8 bits or 1 as a boolean array; any grey is an error."""
         pixels = self.pixels(file)
+        if pixels.dtype == bool:
+            return pixels
         white = pixels == 255
         if not (white | (pixels == 0)).all():
             raise self._unexpected(file, pixels, "0 and 255")
         return white
 
     def class_map(self, file: str, highest: int) -> np.ndarray:
-        """A PNG of class indices, 0 to `highest`, as an array."""
-        pixels = self.pixels(file)
-        if pixels.max() > highest:
-            raise self._unexpected(file, pixels, f"0 to {highest}")
-        return pixels
+        """Class indices, 0 to `highest`, of a PNG or a volume as an array."""
+        labels = self.volume(file) if file.endswith(".nii.gz") else self.pixels(file)
+        if not np.isin(labels, range(highest + 1)).all():
+            raise self._unexpected(file, labels, f"0 to {highest}")
+        return labels
 
     def _unexpected(self, file, pixels, allowed):
         return ValueError(
@@ -264,67 +286,3 @@ class Archive:
             f"{what} ({error})" if error else what,
             "Delete it or put a sound one in its place.",
         )
-
-
-# From files to samples. A sample's split and place in the order depend on its name alone.
-
-
-def _nuclei_samples(files, settings):
-    masks = {}
-    for file in sorted(files):
-        if "/masks/" in file:
-            masks.setdefault(file.split("/")[1], []).append(file)
-    for name, files_of_name in masks.items():
-        image = f"stage1_train/{name}/images/{name}.png"
-        yield Sample(name, split_by_share(name, settings["shares"]), image, files_of_name)
-
-
-def _membrane_samples(files, settings):
-    for split, blocks in settings["sections"].items():
-        for first, last in blocks:
-            for i in range(first, last + 1):
-                folder = "data/membrane/train"
-                yield Sample(str(i), split, f"{folder}/image/{i}.png", [f"{folder}/label/{i}.png"])
-
-
-def _street_samples(files, settings):
-    folders = {"train": "train", "val": "validation", "test": "test"}
-    for file in files:
-        _, folder, png = file.split("/")
-        if folder in folders:
-            name = png.removesuffix(".png")
-            yield Sample(name, folders[folder], file, [f"CamVid/{folder}annot/{png}"])
-
-
-# From samples to an image (height, width, channels) in [0, 1], a class map, and instances
-
-
-def _read_nuclei(archive, sample):
-    grey = archive.pixels(sample.image)[..., 0].astype(np.float32)  # red = green = blue
-    low, high = grey.min(), grey.max()
-    instances = np.zeros(grey.shape, np.int32)
-    for label, file in enumerate(sample.masks, start=1):
-        instances[archive.is_white(file)] = label
-    return ((grey - low) / max(high - low, 1))[..., None], instances > 0, instances
-
-
-def _read_membranes(archive, sample):
-    from scipy import ndimage
-
-    grey = archive.pixels(sample.image).astype(np.float32) / 255
-    cell = archive.is_white(*sample.masks)
-    instances, _ = ndimage.label(cell, output=np.int32)  # by the 4 neighbours
-    return grey[..., None], ~cell, instances
-
-
-def _read_streets(archive, sample):
-    colour = archive.pixels(sample.image).astype(np.float32) / 255
-    return colour, archive.class_map(*sample.masks, highest=11), None
-
-
-_READERS = {
-    "nuclei": (_nuclei_samples, _read_nuclei),
-    "membranes": (_membrane_samples, _read_membranes),
-    "streets": (_street_samples, _read_streets),
-}
-NAMES = tuple(_READERS)

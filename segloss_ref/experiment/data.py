@@ -83,6 +83,7 @@ def only(data: SegmentationData, i: int) -> SegmentationData:
         masks=data.masks[i : i + 1],
         instances=instances,
         names=data.names[i : i + 1],
+        groups=data.groups and data.groups[i : i + 1],
     )
 
 

@@ -22,7 +22,7 @@ class Experiment:
         dataset: one of `segloss_ref.datasets.NAMES`; `None` is `"synthetic/cells"`, or what
             `data_dir` is called.
         data_dir: a folder of your own with `images/` and `masks/` instead, see `load_folder`.
-        dataset_options: of a synthetic data set, such as `{"foreground": 0.001}` of tumours.
+        dataset_options: what `load` takes besides, such as `{"foreground": 0.001}` of tumours.
         loss: the name of a loss class of `segloss_ref`, or an expression that makes a loss, as in
             Python: `"DiceLoss + 0.5 * FocalLoss(gamma=1)"`, `"BlobLoss(DiceLoss)"`. It is always
             given logits. `DeepSupervisionLoss` has an output on every level of the U-Net.
@@ -155,7 +155,7 @@ class Experiment:
     def _check_dataset_options(self):
         if self.data_dir is not None:
             raise ValueError(
-                "`dataset_options` are for synthetic data; a folder has none. "
+                "`dataset_options` are for the data sets of `load`; a folder has none. "
                 f"Received: {dict(self.dataset_options)}"
             )
         load(self.dataset, "test", size=self.size, limit=1, **self.dataset_options)

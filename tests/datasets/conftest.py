@@ -37,9 +37,11 @@ class Toy:
         (self.clone / "data/cards/nuclei.toml").write_text(
             f'address = "{self.address}"\n'
             'class_names = ["background", "nucleus"]\n'
+            'groups = "nuclei_fields.csv"\n'
             "shares = { train = 1.0, validation = 0.0, test = 0.0 }\n"
             '[card]\ntitle = "t"\nclasses = "c"\nterms = "t"\ncitation = "c"\n'
         )
+        (self.clone / "data/cards/nuclei_fields.csv").write_text("name,group\na,a\nb,b\nc,b\n")
         (self.clone / "data/digests/nuclei.sha256").write_text(
             "".join(
                 f"{hashlib.sha256(content).hexdigest()}  {path}\n"

@@ -53,6 +53,7 @@ def test_reads_an_archive_from_segloss_data(toy, tmp_path, monkeypatch):
     np.testing.assert_array_equal(data.instances, [labels] * 3)
     np.testing.assert_array_equal(data.masks, np.array([labels] * 3) > 0)
     assert data.card.address == toy.address
+    assert data.groups == ("b", "b", "a")
     assert load("nuclei", "train", limit=2).names == ("c", "b")
 
 

@@ -35,6 +35,10 @@ def test_names():
         "nuclei",
         "membranes",
         "streets",
+        "mortar",
+        "vessels",
+        "cracks",
+        "hippocampus",
     )
 
 
@@ -77,11 +81,30 @@ def test_options_reach_the_maker():
         ("synthetic/tumours", "foreground, empty_share"),
         ("synthetic/cells", "none"),
         ("nuclei", "none"),
+        ("mortar", "labels"),
+        ("vessels", "observer"),
     ],
 )
 def test_unknown_options_are_refused(name, allowed):
     with pytest.raises(TypeError, match=f"'{name}' has no option share. Allowed: {allowed}"):
         load(name, "train", share=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mortar", {"labels": "rough"}, "`labels` must be one of 'accurate', 'noisy', 'pseudo'"),
+        ("mortar", {"labels": None}, "`labels` must be one of 'accurate', .*Received: None"),
+        ("vessels", {"observer": 3}, "`observer` must be a whole number, .* at most 2. .*: 3"),
+        ("vessels", {"observer": "1"}, "`observer` must be a whole number, .*Received: '1'"),
+        ("vessels", {"observer": True}, "`observer` must be a whole number, .*Received: True"),
+    ],
+)
+def test_wrong_options_of_public_data(name, options, message, monkeypatch):
+    """They are refused before any archive is looked for."""
+    monkeypatch.setattr("segloss_ref.datasets.public.find", None)
+    with pytest.raises(ValueError, match=message):
+        load(name, "test", **options)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +120,7 @@ def test_unknown_options_are_refused(name, allowed):
         ({"instances": np.zeros((2, 3, 4), bool)}, r"`instances` must be int32"),
         ({"instances": np.full((2, 3, 4), -2, np.int32)}, r"`instances` must hold .*: -2"),
         ({"background": 2}, r"`background` must be a whole number, .*at most 1. Received: 2"),
+        ({"groups": ("g",)}, r"`groups` must give .* each of the 2 images.* Received: 1 groups"),
         ({"names": ("a",)}, r"`names` must name each of the 2 images. Received: 1 names"),
     ],
 )
@@ -107,6 +131,8 @@ def test_wrong_records(changes, message):
 
 def test_record():
     assert len(record()) == 2
+    assert record().groups is None
+    assert record(groups=("g", "g")).groups == ("g", "g")
     assert len(record(masks=np.full((2, 3, 4), 7, np.int32))) == 2  # the ignored class
     void = np.full((2, 3, 4), -1, np.int32)
     assert len(record(masks=void, instances=void, background=0)) == 2
@@ -131,6 +157,10 @@ def test_wrong_ignored_labels(label):
         pytest.param("nuclei", 0, marks=pytest.mark.requires_data("nuclei")),
         pytest.param("membranes", 0, marks=pytest.mark.requires_data("membranes")),
         pytest.param("streets", None, marks=pytest.mark.requires_data("streets")),
+        pytest.param("mortar", 0, marks=pytest.mark.requires_data("mortar")),
+        pytest.param("vessels", 0, marks=pytest.mark.requires_data("vessels")),
+        pytest.param("cracks", 0, marks=pytest.mark.requires_data("cracks")),
+        pytest.param("hippocampus", 0, marks=pytest.mark.requires_data("hippocampus")),
     ],
 )
 def test_background(name, background):

@@ -192,7 +192,7 @@ def test_options_of_the_data_set(tmp_path):
         Experiment(dataset="synthetic/tumours", dataset_options={"share": 0.1})
     with pytest.raises(ValueError, match="`foreground` must be over 0"):
         Experiment(dataset="synthetic/tumours", dataset_options={"foreground": 0.0})
-    with pytest.raises(ValueError, match="`dataset_options` are for synthetic data"):
+    with pytest.raises(ValueError, match="`dataset_options` are for the data sets of `load`"):
         Experiment(data_dir=str(tmp_path), dataset_options={"foreground": 0.1})
 
 
