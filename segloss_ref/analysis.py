@@ -1,8 +1,17 @@
 """Reads the table that a sweep makes: means with intervals, paired comparisons, ranks.
 
+The replicates of a training are its seeds, and those of the data are groups of images.
+
 The table has one row per data set, run, training seed, test image and metric, in the columns
 `dataset, run, seed, image, metric, value`. A run is the name of a loss with its settings. Within a
 data set all seeds of all runs are scored on the same images.
+
+A column `group` may say which images belong together, being tiles of one field, sections of one
+block, eyes of one subject or patches of one photograph. Groups are then resampled whole, because
+a new image of a known subject tells less than one of a new subject. Without the column each image
+is a group of its own. **What is estimated is always the mean over images**, so that a group counts
+by the number of its images. Where groups are in another place, `table["group"] =
+table["image"].map(groups)` brings them in.
 
 Some metrics have no value, NaN, on some images: a class that does not occur has no Dice. One rule
 holds everywhere: **an image that lacks a value in any seed of any run that is looked at is left out
@@ -13,12 +22,15 @@ the run that rightly finds nothing hides the false alarms.
 This module needs pandas and the pictures need matplotlib: `pip install "segloss_ref[plots]"`.
 """
 
+from itertools import combinations
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
+from segloss_ref.checks import check_number
 from segloss_ref.extras import require
 
 if TYPE_CHECKING:
@@ -27,10 +39,29 @@ if TYPE_CHECKING:
 else:
     pd = require("pandas", extra="plots")
 
-__all__ = ["Ranks", "compare", "critical_difference_diagram", "ranks", "read_table", "summary"]
+__all__ = [
+    "VERBS",
+    "Ranks",
+    "compare",
+    "compare_all",
+    "critical_difference_diagram",
+    "holm",
+    "ranks",
+    "read_table",
+    "summary",
+]
+
+#: The verdicts of `compare`, and the verb that a text has for each: "a VERB b".
+VERBS = {
+    "more": "is above",
+    "less": "is below",
+    "equal within the margin": "matches",
+    "not decided": "is not told apart from",
+}
 
 _NAMES = ["dataset", "run", "seed", "image", "metric"]  # together they name one value
 _RESAMPLES = 5000
+_PERMUTATIONS = 9999  # all of them, where there are no more: up to 13 seeds or groups
 _DIGITS = 12  # means that differ by rounding alone, 0.1 + 0.2 and 0.3, are tied
 
 
@@ -41,16 +72,17 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     """Reads a sweep's table from a CSV file and checks it.
 
     Args:
-        path: Of the file. It has the columns `dataset, run, seed, image, metric, value`; others are
-            not read. An empty value is NaN.
+        path: Of the file. It has the columns `dataset, run, seed, image, metric, value`, and may
+            have `group`; others are not read. An empty value is NaN.
 
     Returns:
-        A pandas DataFrame with these six columns: `seed` of integers, `value` of float64, the
-        others of strings as they stand in the file.
+        A pandas DataFrame with these columns: `seed` of integers, `value` of float64, the others of
+        strings as they stand in the file.
 
     Raises:
         ValueError: If the file is empty, lacks a column or a name, holds a seed that is no integer
-            or a value that is no number, or scores an image twice. The message names file and line.
+            or a value that is no number, scores an image twice, or has it in two groups. The
+            message names file and line.
 
     Example:
         >>> import io
@@ -64,8 +96,9 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: the file is empty; a table begins with its columns") from None
     _check_columns(table, path)
-    table = table[[*_NAMES, "value"]]
-    for name in _NAMES:
+    grouped = [name for name in ["group"] if name in table.columns]
+    table = table[[*_NAMES, "value", *grouped]]
+    for name in [*_NAMES, *grouped]:
         _refuse(table[name] == "", table[name], path, f"a {name}")
     _refuse(~table["seed"].str.fullmatch(r"[+-]?\d+"), table["seed"], path, "a seed, an integer")
     value = pd.to_numeric(table["value"], errors="coerce")
@@ -73,6 +106,7 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     _refuse(value.isna() & ~absent, table["value"], path, "a value, a number or nothing")
     table = table.assign(seed=table["seed"].astype(int), value=value.astype(float))
     _check_once(table, path)
+    _check_groups(table, path)
     return table
 
 
@@ -91,6 +125,18 @@ def _check_once(table, source):
         raise ValueError(f"{source}: {twice.sum()} rows score an image again, the first {row}")
 
 
+def _check_groups(table, source):
+    if "group" not in table.columns:
+        return
+    if table["group"].isna().any():
+        row = table.loc[table["group"].isna(), _NAMES].iloc[0].to_dict()
+        raise ValueError(f"{source}: a row lacks its group, the first {row}")
+    many = table.groupby(["dataset", "image"])["group"].nunique()
+    if (many > 1).any():
+        dataset, image = many.idxmax()
+        raise ValueError(f"{source}: an image has one group, {dataset!r}, {image!r} has several")
+
+
 def _refuse(wrong, column, path, wanted):
     if wrong.any():
         line = int(wrong.to_numpy().argmax())
@@ -103,8 +149,17 @@ def _few(names, most=4):
     return ", ".join(map(repr, names[:most])) + rest
 
 
+class _Scores(NamedTuple):
+    """The scores of a data set: for each run a DataFrame (seeds, images)."""
+
+    dataset: str
+    runs: "dict[str, pd.DataFrame]"
+    groups: np.ndarray  # of each image, the number of its group
+    left_out: int  # images without a value
+
+
 def _scores(table, metric, runs=None):
-    """Yields each data set with a DataFrame (seeds, images) per run, and the images left out."""
+    """Yields the scores of each data set."""
     _check_columns(table, "the table")
     rows = table[table["metric"] == metric]
     if rows.empty:
@@ -115,6 +170,7 @@ def _scores(table, metric, runs=None):
         raise ValueError(f"no run {_few(sorted(unknown))} with {metric!r}: the table has {has}")
     rows = rows[rows["run"].isin(runs)] if runs else rows
     _check_once(rows, "the table")
+    _check_groups(rows, "the table")
     infinite = np.isinf(rows["value"].astype(float))
     if infinite.any():
         raise ValueError(
@@ -122,7 +178,7 @@ def _scores(table, metric, runs=None):
             "finite worst value, or NaN to leave their images out"
         )
     for dataset, part in rows.groupby("dataset", sort=False):
-        yield dataset, *_arranged(dataset, part)
+        yield _arranged(dataset, part)
 
 
 def _arranged(dataset, rows):
@@ -140,7 +196,11 @@ def _arranged(dataset, rows):
             f"seed {seed}: take it out of the table"
         )
     values = values.loc[:, valued]
-    return {run: values.loc[run] for run in rows["run"].unique()}, int((~valued).sum())
+    group = values.columns.to_series()
+    if "group" in rows.columns:
+        group = rows.drop_duplicates("image").set_index("image")["group"][values.columns]
+    runs = {run: values.loc[run] for run in rows["run"].unique()}
+    return _Scores(dataset, runs, group.factorize()[0], int((~valued).sum()))
 
 
 def _check_same_images(dataset, missing):
@@ -160,18 +220,21 @@ def _check_same_images(dataset, missing):
 def summary(table: pd.DataFrame, metric: str, *, confidence: float = 0.95) -> pd.DataFrame:
     """Mean of each run on each data set, its spread over seeds, and a bootstrap interval.
 
-    With the mean `x̄`, the means of the seeds `s` and of the images `m`, an asterisk for a resample
-    and a bar for its mean, the interval holds the middle quantiles of
+    With the mean `x̄` over seeds and images, the mean `s̄*` of resampled seeds and the mean `m̄*` over
+    the images of resampled groups, the interval holds the middle quantiles of
 
-    `x̄ + c_S (s̄* - x̄) + c_I (m̄* - x̄)`
+    `x̄ + c_S (s̄* - x̄) + c_G (m̄* - x̄)`
 
-    Seeds and images are resampled independently, since each seed is scored on the same images. So
-    the interval speaks of a new training and new images, where one over images alone speaks of the
-    networks at hand. `c_n = √(n / (n - 1)) t_(n-1) / z`, a ratio of quantiles, makes up for few
-    seeds: without it, three seeds would give an interval that holds the truth 9 times in 10 or
-    less. Two seeds have one difference to judge by, and give a very wide one; an interval may go
-    beyond the range of the metric. The scatter of single values counts twice in it: it is wider
-    than need be where neither seeds nor images differ in their means.
+    Seeds and groups are resampled independently, since each seed is scored on the same images. A
+    group comes with all its images: `m̄* = Σ n_g m_g / Σ n_g` over the groups drawn, with their
+    numbers of images `n_g` and means `m_g`. So the interval speaks of a new training and new
+    groups, where one over images alone speaks of the networks at hand.
+    `c_n = √(n / (n - 1)) t_(n-1) / z`, a ratio of quantiles, makes up for few seeds or groups:
+    without it, three seeds would give an interval that holds the truth 9 times in 10 or less. Two
+    seeds have one difference to judge by, and give a very wide one; an interval may go beyond the
+    range of the metric. The scatter of single values counts twice in it: it is wider than need be
+    where neither seeds nor groups differ in their means. It is too narrow where one group of many
+    has most of the images.
 
     Args:
         table: The table, as the module describes it.
@@ -181,12 +244,13 @@ def summary(table: pd.DataFrame, metric: str, *, confidence: float = 0.95) -> pd
     Returns:
         A DataFrame with one row per data set and run: `dataset`, `run`, `mean`, `spread` (standard
         deviation over seeds, with n - 1, of the mean over images), `low` and `high` (the interval),
-        `seeds`, `images`, `left_out` (images without a value). One seed has no spread, NaN, and its
-        interval is over images alone; one seed and one image have no interval.
+        `seeds`, `images`, `groups`, `left_out` (images without a value). One seed has no spread,
+        NaN, and its interval is over groups alone; with one group it is over seeds alone; one seed
+        and one group have no interval.
 
     Raises:
         ValueError: If the table lacks the metric, holds infinite values of it, or has a run or seed
-            that lacks images; if `confidence` is not between 0 and 1.
+            that lacks images, or an image in two groups; if `confidence` is not between 0 and 1.
 
     Example:
         >>> names = ["dataset", "run", "seed", "image", "metric", "value"]
@@ -201,13 +265,15 @@ def summary(table: pd.DataFrame, metric: str, *, confidence: float = 0.95) -> pd
     and counts the scatter three times; Hesterberg 2015, doi:10.1080/00031305.2015.1089789, the
     expanded percentile interval, for `c_n`.
     """
+    check_number("confidence", confidence, above=0, below=1)
     found = []
-    for dataset, runs, left_out in _scores(table, metric):
-        for run, scores in runs.items():
+    for part in _scores(table, metric):
+        for run, scores in part.runs.items():
             means = scores.mean(axis=1)
-            low, high = _interval(scores.to_numpy(), confidence)
-            row = {"dataset": dataset, "run": run, "mean": means.mean(), "spread": means.std()}
-            found.append(row | {"low": low, "high": high} | _counts(scores, left_out))
+            low, high = _interval(scores.to_numpy(), confidence, part.groups)
+            row = {"dataset": part.dataset, "run": run}
+            row |= {"mean": means.mean(), "spread": means.std(), "low": low, "high": high}
+            found.append(row | _counts(scores, part))
     return pd.DataFrame(found)
 
 
@@ -217,60 +283,202 @@ def compare(
     b: str,
     metric: str,
     *,
+    margin: float = 0.01,
     higher_is_better: bool = True,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Compares two runs on the same images and seeds of each data set.
 
     With the difference `d = a - b` of each seed and image, the interval is that of `summary` for
-    `d`: each resample takes the same seeds and images for both runs.
+    `d`: each resample takes the same seeds and groups for both runs. The verdict is read from it:
 
-    The p-value, of Wilcoxon's signed-rank test, is over images, with the mean over seeds for each:
-    it asks whether *these networks* differ on other images. The interval, which counts the seeds
-    too, asks whether *the losses* do, and may hold 0 where the p-value is small. There is no
-    correction for several data sets or several pairs of runs.
+    * "equal within the margin" if the interval lies in `[-margin, margin]`, also where it leaves
+      out 0: such a difference is there and does not matter;
+    * else "more" if `low > 0`, and "less" if `high < 0`: a has more of the metric, which for an
+      error is worse; `beyond` says whether the whole interval lies outside of the margin;
+    * else "not decided": so little is known that neither can be said.
+
+    With one seed or one group the verdict is "not decided", since half of what it speaks of was
+    seen once. `VERBS` has the verb for each.
+
+    There are three p-values, and none is corrected for several comparisons (`compare_all` is).
+
+    * `p_value` asks what the interval asks: do *the losses* differ, on new seeds and new groups?
+      It is that of `t = d̄ / √(v_S + v_G)`, with the variances of `d̄` over seeds and over groups,
+      `v_S = Σ_s (d_s - d̄)² / (S (S - 1))` and `v_G = G / (G - 1) Σ_g (n_g / n)² (d_g - d̄)²`, and
+      Satterthwaite's degrees of freedom `(v_S + v_G)² / (v_S² / (S - 1) + v_G² / (G - 1))`.
+    * `p_seeds` asks whether they differ *on these images*, for new seeds: where the two do not
+      differ, the mean of a seed could as well have the other sign. All choices of signs are tried,
+      or 9999 random ones where there are more. Five seeds cannot give less than 1/16.
+    * `p_groups` asks whether *these networks* differ, on new groups, with the signs of the groups'
+      sums. It is small where one of the losses was lucky with its seeds, and says nothing of that.
+
+    No choice of signs is exact for seeds and groups at once. In simulations of losses that do not
+    differ, where seeds and groups scatter alike, `p_groups` was below 0.05 in up to 20 % of tables,
+    the larger of both in up to 10 %, and `p_value` in 5 %.
 
     Args:
         table: The table, as the module describes it.
         a, b: Names of two runs.
         metric: Name of a metric.
-        higher_is_better: Whether more of the metric is better.
+        margin: Differences up to this one do not matter, in units of the metric. The default suits
+            Dice; 0 has no equality.
+        higher_is_better: Whether more of the metric is better, for `better` alone.
         confidence: Of the interval, between 0 and 1.
 
     Returns:
         A DataFrame with one row per data set that has the two runs: `dataset`, `difference` of the
-        means, a minus b, `low` and `high` (its interval), `p_value`, `better` (share of images on
-        which a is better; equal images count half), `seeds`, `images`, `left_out`.
+        means, a minus b, `low` and `high` (its interval), `verdict`, `beyond`, `p_value`,
+        `p_seeds` and `p_groups` (NaN for one seed or one group), `better` (share of images on which
+        a is better; equal images count half), `seeds`, `images`, `groups`, `left_out`.
 
     Raises:
         ValueError: As in `summary`; also if a run is not in the table, or a data set has one of the
-            two without the other, or has them with other images or seeds: the message names them.
+            two without the other, or has them with other images or seeds: the message names them;
+            or if the margin is negative.
 
     Example:
         >>> names = ["dataset", "run", "seed", "image", "metric", "value"]
         >>> rows = [("d", "BCE", 0, 0, "dice", 0.6), ("d", "BCE", 0, 1, "dice", 0.8),
         ...         ("d", "Dice", 0, 0, "dice", 0.7), ("d", "Dice", 0, 1, "dice", 0.8)]
         >>> found = compare(pd.DataFrame(rows, columns=names), "Dice", "BCE", "dice")
-        >>> found[["dataset", "difference", "better", "images"]].round(3)
-          dataset  difference  better  images
-        0       d        0.05    0.75       2
+        >>> found[["dataset", "difference", "verdict", "better", "images"]].round(3)
+          dataset  difference      verdict  better  images
+        0       d        0.05  not decided    0.75       2
 
-    Source: Wilcoxon 1945, doi:10.2307/3001968, with the ranks of equal images split as in Demšar
-    2006, JMLR 7, section 3.1.3. The interval: see `summary`.
+    Source: Satterthwaite 1946, doi:10.2307/3002019, equation 17, for the degrees of freedom; Fisher
+    1935, The Design of Experiments, section 21, for the choice of signs; Schuirmann 1987,
+    doi:10.1007/BF01068419, for equivalence, which he judges at the confidence 1 - 2 α: the verdict
+    "equal within the margin" at 0.95 has α = 0.025. The interval: see `summary`.
     """
     if a == b:
         raise ValueError(f"two runs are compared, got {a!r} twice")
+    check_number("margin", margin, at_least=0)
+    check_number("confidence", confidence, above=0, below=1)
     found = []
-    for dataset, runs, left_out in _scores(table, metric, (a, b)):
-        _check_pair(dataset, runs, a, b)
-        difference = (runs[a] - runs[b]).round(_DIGITS)
-        low, high = _interval(difference.to_numpy(), confidence)
+    for part in _scores(table, metric, (a, b)):
+        _check_pair(part.dataset, part.runs, a, b)
+        difference = (part.runs[a] - part.runs[b]).round(_DIGITS)
+        low, high = _interval(difference.to_numpy(), confidence, part.groups)
         of_images = difference.mean().round(_DIGITS)
         gain = np.sign(of_images if higher_is_better else -of_images)
-        row = {"dataset": dataset, "difference": of_images.mean(), "low": low, "high": high}
-        row |= {"p_value": _signed_rank(of_images), "better": ((gain + 1) / 2).mean()}
-        found.append(row | _counts(difference, left_out))
+        row = {"dataset": part.dataset, "difference": of_images.mean(), "low": low, "high": high}
+        counts = _counts(difference, part)
+        replicated = min(counts["seeds"], counts["groups"]) > 1
+        row["verdict"] = _verdict(low, high, margin) if replicated else "not decided"
+        row["beyond"] = bool(replicated and (low > margin or high < -margin))
+        row |= _p_values(difference.to_numpy(), part.groups)
+        found.append(row | {"better": ((gain + 1) / 2).mean()} | counts)
     return pd.DataFrame(found)
+
+
+def _verdict(low, high, margin):
+    if -margin <= low and high <= margin:
+        return "equal within the margin"
+    if low > 0:
+        return "more"
+    return "less" if high < 0 else "not decided"
+
+
+def compare_all(
+    table: pd.DataFrame,
+    metric: str,
+    reference: str | None = None,
+    *,
+    margin: float = 0.01,
+    higher_is_better: bool = True,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Compares each pair of runs, or each run with a reference, and corrects for their number.
+
+    Holm's correction is over the comparisons of one data set: under any dependence between them,
+    the probability that one or more of the losses that do not differ gets `p_holm <= α` is at most
+    `α`. Intervals and verdicts are those of `compare`, each at the given confidence: uncorrected.
+
+    Args:
+        table: The table, as the module describes it.
+        metric: Name of a metric.
+        reference: Name of a run; by default each pair is compared, in the order of the table.
+        margin, higher_is_better, confidence: As in `compare`.
+
+    Returns:
+        The DataFrame of `compare` for all comparisons, with the columns `a` and `b` after `dataset`
+        and `p_holm`, the corrected `p_value`, after `p_value`. With a reference, it is `b`.
+
+    Raises:
+        ValueError: As in `compare`; also if there are fewer than two runs.
+
+    Example:
+        >>> names = ["dataset", "run", "seed", "image", "metric", "value"]
+        >>> rows = [("d", run, seed, image, "dice", value + 0.1 * seed + 0.01 * image * seed)
+        ...         for run, value in [("BCE", 0.5), ("Dice", 0.5), ("Focal", 0.7)]
+        ...         for seed in range(3) for image in range(4)]
+        >>> found = compare_all(pd.DataFrame(rows, columns=names), "dice", "BCE")
+        >>> found[["a", "b", "difference", "verdict", "p_holm"]].round(3)
+               a    b  difference                  verdict  p_holm
+        0   Dice  BCE         0.0  equal within the margin     1.0
+        1  Focal  BCE         0.2                     more     0.0
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    parts = [
+        _pairs(rows, metric, reference, margin, higher_is_better, confidence)
+        for _, rows in table.groupby("dataset", sort=False)
+        if (rows["metric"] == metric).any()
+    ]
+    if not parts:  # as `compare` says it
+        next(_scores(table, metric))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _pairs(rows, metric, reference, margin, higher_is_better, confidence):
+    dataset, runs = rows["dataset"].iloc[0], rows.loc[rows["metric"] == metric, "run"].unique()
+    if reference is not None and reference not in runs:
+        raise ValueError(f"{dataset}: no run {reference!r}: it has {_few(runs, 9)}")
+    if len(runs) < 2:
+        raise ValueError(f"{dataset}: two runs or more are compared, got {_few(runs)}")
+    pairs = list(combinations(runs, 2))
+    if reference is not None:
+        pairs = [(run, reference) for run in runs if run != reference]
+    settings = dict(margin=margin, higher_is_better=higher_is_better, confidence=confidence)
+    found = pd.concat(
+        [compare(rows, a, b, metric, **settings) for a, b in pairs], ignore_index=True
+    )
+    found.insert(1, "a", [a for a, _ in pairs])
+    found.insert(2, "b", [b for _, b in pairs])
+    found.insert(found.columns.get_loc("p_value") + 1, "p_holm", holm(found["p_value"]))
+    return found
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """P-values corrected for their number by Holm's method.
+
+    Of `m` p-values, the `i`-th smallest becomes `max_(j <= i) min(1, (m - j + 1) p_(j))`.
+
+    Args:
+        p_values: Numbers from 0 to 1, or NaN where there was no test: it stays, and is not counted.
+
+    Returns:
+        An array in the same order.
+
+    Raises:
+        ValueError: If a number is not from 0 to 1.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03]).round(3).tolist()  # 3 · 0.01; 2 · 0.03; not less: 0.06
+        [0.03, 0.06, 0.06]
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    p = np.asarray(p_values, float)
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError(f"p-values must be from 0 to 1. Received: {p[(p < 0) | (p > 1)].tolist()}")
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    corrected = p.copy()
+    steps = p[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
 
 
 def _check_pair(dataset, runs, a, b):
@@ -282,37 +490,82 @@ def _check_pair(dataset, runs, a, b):
             raise ValueError(f"{dataset}: run {other!r} lacks seed {_few(extra)} of run {one!r}")
 
 
-def _counts(scores, left_out):
-    return {"seeds": len(scores), "images": scores.shape[1], "left_out": left_out}
+def _counts(scores, part):
+    groups = int(part.groups.max()) + 1
+    images = {"images": scores.shape[1], "groups": groups, "left_out": part.left_out}
+    return {"seeds": len(scores)} | images
 
 
-def _signed_rank(differences):
-    if not differences.any():
-        return 1.0  # where SciPy divides 0 by 0
-    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+def _p_values(differences, groups):
+    """Of differences (seeds, images): as `compare` says it."""
+    mean, sizes = differences.mean(), np.bincount(groups)
+    of_seeds = differences.mean(axis=1) / len(differences)  # both add up to the mean
+    of_groups = np.bincount(groups, differences.mean(axis=0)) / len(groups)
+    weights = sizes / len(groups)
+    parts = [_variance(of_seeds - mean / len(of_seeds)), _variance(of_groups - mean * weights)]
+    return {
+        "p_value": _satterthwaite(mean, [part for part in parts if part[1] > 0]),
+        "p_seeds": _signs(of_seeds),
+        "p_groups": _signs(of_groups),
+    }
 
 
-def _interval(scores, confidence):
+def _variance(shares):
+    """Variance of the sum of deviations, and its degrees of freedom."""
+    n = len(shares)
+    return (n / (n - 1) * np.sum(shares**2) if n > 1 else 0.0), n - 1
+
+
+def _satterthwaite(mean, parts):
+    variance = sum(v for v, _ in parts)
+    if not parts:
+        return np.nan
+    if variance <= 10.0 ** (-2 * _DIGITS):  # of rounding alone
+        return 1.0 if abs(mean) <= 10.0**-_DIGITS else 0.0
+    freedom = variance**2 / sum(v**2 / n for v, n in parts)
+    return float(2 * stats.t.sf(abs(mean) / np.sqrt(variance), freedom))
+
+
+def _signs(shares):
+    """P-value of a sum when each of its parts could have the other sign."""
+    if len(shares) == 1:
+        return np.nan
+    random = np.random.default_rng(0)
+    found = stats.permutation_test(
+        [shares.round(_DIGITS + 3)],
+        np.sum,
+        permutation_type="samples",
+        n_resamples=_PERMUTATIONS,
+        vectorized=True,
+        random_state=random,
+    )
+    return float(found.pvalue)
+
+
+def _interval(scores, confidence, groups=None):
     """Bootstrap interval for the mean of scores (seeds, images); `summary` says how."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
-    if scores.size == 1:
+    groups = np.arange(scores.shape[1]) if groups is None else groups
+    sizes = np.bincount(groups)
+    if len(scores) == len(sizes) == 1:
         return np.nan, np.nan
     # One generator state for all: runs on the same images meet the same resamples.
     random = np.random.default_rng(0)
     tail = (1 - confidence) / 2
-    shifts = sum(_shifts(scores.mean(axis=axis), tail, random) for axis in (1, 0))
+    of_seeds, of_groups = scores.mean(axis=1), np.bincount(groups, scores.mean(axis=0))
+    shifts = _shifts(of_seeds, np.ones(len(scores)), tail, random)
+    shifts = shifts + _shifts(of_groups, sizes, tail, random)
     return tuple(scores.mean() + np.quantile(shifts, [tail, 1 - tail]))
 
 
-def _shifts(means, tail, random):
-    """By how much the mean of `means` moves when they are resampled."""
-    n = len(means)
+def _shifts(sums, sizes, tail, random):
+    """By how much the mean moves when those of whom `sums` are given are resampled."""
+    n = len(sums)
     if n == 1:
         return np.zeros(_RESAMPLES)
-    resampled = means[random.integers(n, size=(_RESAMPLES, n))].mean(axis=1)
+    drawn = random.integers(n, size=(_RESAMPLES, n))
+    resampled = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     stretch = np.sqrt(n / (n - 1)) * stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail)
-    return stretch * (resampled - means.mean())
+    return stretch * (resampled - sums.sum() / sizes.sum())
 
 
 # --- Ranks over data sets -----------------------------------------------------------------------
@@ -367,12 +620,11 @@ def ranks(
     Source: Demšar 2006, JMLR 7, 1-30, section 3.2.2 and table 5(a); Friedman 1937,
     doi:10.1080/01621459.1937.10503522. Demšar's χ² does not count ties, this one does.
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha!r}")
+    check_number("alpha", alpha, above=0, below=1)
     means = pd.DataFrame(
         {
-            dataset: {run: scores.to_numpy().mean() for run, scores in runs.items()}
-            for dataset, runs, _ in _scores(table, metric)
+            part.dataset: {run: scores.to_numpy().mean() for run, scores in part.runs.items()}
+            for part in _scores(table, metric)
         }
     ).T
     _check_every_run(means)

@@ -166,7 +166,7 @@ def test_a_run_without_any_value_is_named():
 
 @pytest.mark.parametrize("confidence", [0, 1, 95])
 def test_confidence_must_be_a_share(confidence):
-    with pytest.raises(ValueError, match="between 0 and 1, got"):
+    with pytest.raises(ValueError, match=r"`confidence` must be .* less than 1. Received"):
         analysis.summary(table({("d", "a"): [[1, 2]]}), "dice", confidence=confidence)
 
 
@@ -193,6 +193,62 @@ def coverage(seeds, images=40, over_images_alone=False):
     return hits / 400
 
 
+def grouped(differences, groups):
+    """Runs a and b that differ by this much, with the group of each image."""
+    made = table({("d", "a"): differences, ("d", "b"): np.zeros_like(differences)})
+    names = {f"i{image}": str(group) for image, group in enumerate(groups)}
+    return made.assign(group=made["image"].map(names))
+
+
+def test_groups_of_one_image_change_nothing():
+    made = table({("d", "a"): np.random.default_rng(2).random((3, 8))})
+    alone = made.assign(group=made["image"])
+    pd.testing.assert_frame_equal(
+        analysis.summary(alone, "dice"), analysis.summary(made, "dice"), rtol=1e-12
+    )
+
+
+def test_images_of_a_group_are_not_new():
+    """Ten copies of each image add nothing, and groups say so."""
+    scores = np.random.default_rng(3).random((4, 6))
+    copies, groups = np.repeat(scores, 10, axis=1), np.repeat(range(6), 10)
+    few = analysis.compare(grouped(scores, range(6)), "a", "b", "dice").iloc[0]
+    many = analysis.compare(grouped(copies, groups), "a", "b", "dice").iloc[0]
+    blind = analysis.compare(grouped(copies, range(60)), "a", "b", "dice").iloc[0]
+    same = ["difference", "low", "high", "p_value", "p_seeds", "p_groups"]
+    assert many[same].tolist() == pytest.approx(few[same].tolist())
+    assert blind["high"] - blind["low"] < 0.8 * (many["high"] - many["low"])
+    assert (many["images"], many["groups"], blind["groups"]) == (60, 6, 60)
+
+
+def test_the_mean_is_over_images_whatever_the_groups():
+    made = grouped([[0, 0, 0, 4], [2, 2, 2, 6]], "pppq")
+    (row,) = analysis.summary(made[made["run"] == "a"], "dice").to_dict("records")
+    assert (row["mean"], row["groups"]) == (2, 2)
+
+
+def test_one_group_leaves_the_seeds():
+    made = grouped([[1, 2], [2, 3], [3, 4]], "pp")
+    (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    half = stats.t.ppf(0.975, 2) / np.sqrt(3)
+    assert 2.5 - row["low"] == pytest.approx(half, rel=0.2)
+    assert row["verdict"] == "not decided" and row["low"] < 2.5 < row["high"]
+
+
+def test_an_image_has_one_group(written):
+    made = grouped([[1, 2], [3, 4]], "pq")
+    pd.testing.assert_frame_equal(analysis.read_table(written(made.to_csv(index=False))), made)
+    torn = made.assign(group=list("pqppqqpq"))
+    with pytest.raises(ValueError, match="one group, 'd', 'i0' has several"):
+        analysis.summary(torn, "dice")
+    with pytest.raises(ValueError, match=r"sweep\.csv: an image has one group"):
+        analysis.read_table(written(torn.to_csv(index=False)))
+    with pytest.raises(ValueError, match="lacks its group"):
+        analysis.summary(made.assign(group=None), "dice")
+    with pytest.raises(ValueError, match="line 2: expected a group, got ''"):
+        analysis.read_table(written(made.assign(group="").to_csv(index=False)))
+
+
 @pytest.fixture
 def fewer_resamples(monkeypatch):
     monkeypatch.setattr(analysis, "_RESAMPLES", 1000)  # for many tables
@@ -202,6 +258,24 @@ def fewer_resamples(monkeypatch):
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_the_interval_holds_the_truth_as_often_as_it_says(seeds):
     assert 0.93 <= coverage(seeds) <= 0.99
+
+
+@pytest.mark.usefixtures("fewer_resamples")
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_of_groups_holds_the_truth(seeds):
+    """Twenty fields of one to five tiles; 400 tables, so that 95 % is known to about 2 %."""
+    random, groups = np.random.default_rng(seeds), np.repeat(range(20), [1, 2, 3, 4, 5] * 4)
+    blocked = blind = 0
+    for _ in range(400):
+        fields = random.normal(0, 0.1, 20)[groups]
+        scores = random.normal(0, 0.005, (seeds, 1)) + fields
+        scores = scores + random.normal(0, 0.03, (seeds, len(groups)))
+        low, high = analysis._interval(scores, 0.95, groups)
+        blocked += low <= 0 <= high
+        low, high = analysis._interval(scores, 0.95)
+        blind += low <= 0 <= high
+    assert 0.92 <= blocked / 400 <= 0.99
+    assert blind / 400 < 0.85  # what it would be with tiles for fields
 
 
 @pytest.mark.usefixtures("fewer_resamples")
@@ -216,6 +290,51 @@ def test_three_seeds_need_the_stretch(monkeypatch):
     """Why `c_n` has quantiles of t: without, the interval holds the truth too seldom."""
     monkeypatch.setattr(analysis.stats.t, "ppf", lambda q, n: stats.norm.ppf(q))
     assert coverage(3) < 0.92
+
+
+def verdicts(true, seeds=5, tables=300):
+    """Of tables whose runs differ by `true`, with seeds, fields and chance as on real sets."""
+    random, groups = np.random.default_rng(7), np.repeat(range(20), 2)
+    for _ in range(tables):
+        d = true + random.normal(0, 0.005, (seeds, 1)) + random.normal(0, 0.01, 20)[groups]
+        d = d + random.normal(0, 0.02, (seeds, 40))
+        low, high = analysis._interval(d, 0.95, groups)
+        yield (
+            analysis._verdict(low, high, 0.01),
+            analysis._verdict(low, high, 0),
+            analysis._p_values(d, groups)["p_value"],
+        )
+
+
+@pytest.fixture
+def no_signs(monkeypatch):
+    monkeypatch.setattr(analysis, "_signs", lambda shares: None)  # slow, and not looked at
+
+
+@pytest.mark.usefixtures("fewer_resamples", "no_signs")
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_verdicts_where_nothing_differs(seeds):
+    """5 % of 300 tables are 15, and by chance up to 26 (three deviations)."""
+    found = list(verdicts(0, seeds))
+    wrong = [v in ("more", "less") for v, _, _ in found]
+    without_margin = [v in ("more", "less") for _, v, _ in found]
+    assert sum(wrong) <= 15 and sum(without_margin) <= 26
+    assert sum(p <= 0.05 for _, _, p in found) <= 26
+    equal = sum(v == "equal within the margin" for v, _, _ in found)
+    assert {3: 0, 5: 60, 10: 200}[seeds] <= equal <= {3: 60, 5: 200, 10: 300}[seeds]
+
+
+@pytest.mark.usefixtures("fewer_resamples", "no_signs")
+def test_verdicts_where_the_difference_is_the_margin():
+    """It is not called equal more often than one of its sides allows, 2.5 %: of 300 at most 16."""
+    assert sum(v == "equal within the margin" for v, _, _ in verdicts(0.01)) <= 16
+
+
+@pytest.mark.usefixtures("fewer_resamples", "no_signs")
+def test_five_seeds_see_two_hundredths():
+    found = list(verdicts(0.02))
+    assert sum(v == "more" for v, _, _ in found) > 0.95 * len(found)
+    assert sum(v == "less" for v, _, _ in verdicts(-0.02)) > 0.95 * len(found)
 
 
 # --- Comparison ---------------------------------------------------------------------------------
@@ -238,8 +357,37 @@ def test_p_value_by_hand():
     a = np.array([[1.1, 2.2, 3.3, 4.4, 5.5]])
     made = table({("d", "a"): a, ("d", "b"): a - [0.1, 0.2, 0.3, 0.4, 0.5]})
     (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
-    assert row["p_value"] == pytest.approx(2 / 32)
+    assert row["p_groups"] == pytest.approx(2 / 32) and np.isnan(row["p_seeds"])
+    assert row["p_value"] == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.3, 0.4, 0.5], 0).pvalue)
     assert row["better"] == 1
+    # Seeds that differ by 1 and 3: of four choices of signs, two are as extreme.
+    made = table({("d", "a"): [[1], [3]], ("d", "b"): [[0], [0]]})
+    (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+    assert row["p_seeds"] == 2 / 4 and np.isnan(row["p_groups"])
+    assert row["p_value"] == pytest.approx(stats.ttest_1samp([1, 3], 0).pvalue)
+
+
+def test_variance_of_both_by_hand():
+    # Seeds have -1, 0, 4, and the two groups, of two images and of one, 0 and 3: mean 1.
+    d = np.array([[-2, -2, 1], [-1, -1, 2], [3, 3, 6]], float)
+    (row,) = analysis.compare(grouped(d, "ppq"), "a", "b", "dice").to_dict("records")
+    of_seeds = (2**2 + 1 + 3**2) / (3 * 2)
+    of_groups = 2 * ((2 / 3) ** 2 * 1 + (1 / 3) ** 2 * 2**2)
+    both = of_seeds + of_groups
+    freedom = both**2 / (of_seeds**2 / 2 + of_groups**2 / 1)
+    assert row["p_value"] == pytest.approx(2 * stats.t.sf(1 / np.sqrt(both), freedom))
+    # Signs of the groups' sums 0 and 3: all four choices are as extreme.
+    assert (row["p_groups"], row["groups"], row["images"]) == (1, 2, 3)
+
+
+def test_signs_of_many_are_drawn_and_repeat():
+    d = np.random.default_rng(0).normal(0.2, 1, (2, 20))
+    first, again = (
+        analysis.compare(grouped(d, range(20)), "a", "b", "dice").iloc[0] for _ in range(2)
+    )
+    assert first["p_groups"] == again["p_groups"]
+    want = stats.ttest_1samp(d.mean(axis=0), 0).pvalue  # close to it where values are normal
+    assert first["p_groups"] == pytest.approx(want, rel=0.3)
 
 
 def test_the_comparison_is_paired():
@@ -250,7 +398,7 @@ def test_the_comparison_is_paired():
     made = table({("d", "a"): scores + 0.01, ("d", "b"): b})
     (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
     assert 0 < row["low"] < row["difference"] < row["high"] < 0.02
-    assert row["p_value"] < 1e-4
+    assert row["p_groups"] < 1e-3
     means = analysis.summary(made, "dice")
     assert means["low"].max() < means["mean"].min() < means["high"].min()
 
@@ -261,6 +409,52 @@ def test_a_comparison_turns_around():
     assert ab["difference"] == -ba["difference"] and ab["p_value"] == ba["p_value"]
     assert ab["better"] == pytest.approx(1 - ba["better"])
     assert [ab["low"], ab["high"]] == pytest.approx([-ba["high"], -ba["low"]], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "low, high, verdict",
+    [
+        (0.001, 0.02, "more"),
+        (0.02, 0.03, "more"),
+        (-0.02, -0.001, "less"),
+        (-0.01, 0.01, "equal within the margin"),
+        (0.001, 0.009, "equal within the margin"),  # not 0, and no matter
+        (-0.011, 0.001, "not decided"),
+        (0, 0.011, "not decided"),
+        (np.nan, np.nan, "not decided"),
+    ],
+)
+def test_verdict_by_hand(low, high, verdict):
+    assert analysis._verdict(low, high, 0.01) == verdict
+    assert verdict in analysis.VERBS
+
+
+def test_few_seeds_that_scatter_decide_nothing():
+    d = np.array([[0.05], [0.02], [-0.01]]) + np.zeros(40)
+    (row,) = analysis.compare(grouped(d, range(40)), "a", "b", "dice").to_dict("records")
+    assert row["difference"] == pytest.approx(0.02)
+    assert row["verdict"] == "not decided" and not row["beyond"]
+
+
+def test_one_seed_or_one_group_decides_nothing():
+    seed = grouped(np.full((1, 5), 0.1), range(5))
+    group = grouped(np.full((5, 5), 0.1), "ppppp")
+    for made in (seed, group):
+        (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+        assert row["low"] == pytest.approx(0.1)
+        assert row["verdict"] == "not decided" and not row["beyond"]
+
+
+def test_beyond_the_margin():
+    d = np.array([[0.02], [0.021], [0.019]]) + np.zeros(9)
+    for sign, verdict in ((1, "more"), (-1, "less")):
+        made = grouped(sign * d, range(9))
+        (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
+        assert row["verdict"] == verdict and row["beyond"]
+        (row,) = analysis.compare(made, "a", "b", "dice", margin=0.02).to_dict("records")
+        assert row["verdict"] == verdict and not row["beyond"]
+    with pytest.raises(ValueError, match=r"`margin` must be .* at least 0. Received: -1"):
+        analysis.compare(made, "a", "b", "dice", margin=-1)
 
 
 def test_the_same_scores_do_not_differ():
@@ -277,7 +471,8 @@ def test_seeds_decide_whether_losses_differ():
     a = np.array([[0.3], [0.0], [-0.1]]) + random.normal(0, 0.02, (3, 100))
     made = table({("d", "a"): a, ("d", "b"): random.normal(0, 0.02, (3, 100))})
     (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
-    assert row["p_value"] < 1e-6 and row["low"] < 0 < row["high"]
+    assert row["p_groups"] < 1e-3 and row["low"] < 0 < row["high"]
+    assert row["p_value"] > 0.5 and row["p_seeds"] > 0.5 and row["verdict"] == "not decided"
 
 
 def test_compare_takes_the_data_sets_that_have_both():
@@ -310,6 +505,58 @@ def test_many_missing_images_are_not_all_named():
     assert text in str(error.value) and str(error.value).endswith("; and 1 more")
 
 
+# --- Several comparisons ------------------------------------------------------------------------
+
+
+def test_holm():
+    # In order: 6 * 0.002, 5 * 0.011, 4 * 0.012 and not less than 0.055, 3 * 0.03, 2 * 0.04, 0.2.
+    p = [0.011, 0.002, 0.04, 0.03, 0.2, 0.012]
+    want = [0.055, 0.012, 0.09, 0.09, 0.2, 0.055]  # statsmodels 0.15.0, multipletests
+    assert analysis.holm(p) == pytest.approx(want)
+    assert analysis.holm([0.6, 0.7]).tolist() == [1, 1]
+    assert np.isnan(analysis.holm([np.nan, 0.02])).tolist() == [True, False]
+    assert analysis.holm([np.nan, 0.02])[1] == 0.02  # one test, nothing to correct
+    assert analysis.holm([]).size == 0
+    with pytest.raises(ValueError, match=r"from 0 to 1. Received: \[1.5\]"):
+        analysis.holm([0.5, 1.5])
+
+
+def three_runs():
+    random = np.random.default_rng(1)
+    runs = {("d", r): random.normal(m, 0.1, (4, 9)) for r, m in zip("abc", (0, 0.1, 0.3))}
+    return table(runs | {("e", r): random.normal(0, 0.1, (4, 5)) for r in "cb"})
+
+
+def test_compare_all_pairs():
+    made = three_runs()
+    got = analysis.compare_all(made, "dice")
+    assert got[["dataset", "a", "b"]].to_numpy().tolist() == [
+        ["d", "a", "b"],
+        ["d", "a", "c"],
+        ["d", "b", "c"],
+        ["e", "c", "b"],
+    ]
+    of_d = made[made["dataset"] == "d"]
+    for (_, row), pair in zip(got.iterrows(), ["ab", "ac", "bc"]):
+        (one,) = analysis.compare(of_d, *pair, "dice").to_dict("records")
+        assert row[list(one)].to_dict() == one
+    assert got["p_holm"][:3].tolist() == analysis.holm(got["p_value"][:3]).tolist()
+    assert got["p_holm"][3] == got["p_value"][3]  # each data set is a family of its own
+
+
+def test_compare_all_with_a_reference():
+    made = three_runs()
+    got = analysis.compare_all(made, "dice", "b", margin=1)
+    assert got[["dataset", "a", "b"]].agg("".join, axis=1).tolist() == ["dab", "dcb", "ecb"]
+    assert set(got["verdict"]) == {"equal within the margin"}
+    with pytest.raises(ValueError, match="e: no run 'a': it has 'c', 'b'"):
+        analysis.compare_all(made, "dice", "a")
+    with pytest.raises(ValueError, match="d: two runs or more are compared, got 'a'"):
+        analysis.compare_all(made[made["run"] == "a"], "dice")
+    with pytest.raises(ValueError, match="no metric 'iou'"):
+        analysis.compare_all(made, "iou")
+
+
 # --- Ranks --------------------------------------------------------------------------------------
 
 # Demšar 2006, table 6: areas under the ROC curve. Of the two 0.975 his ranks show the first to be
@@ -338,6 +585,20 @@ def test_ranks_of_the_published_example():
     # He does not count ties: his sum of squares is that of ranks without any, 14 * 5.
     squares = ((got.by_dataset - 2.5) ** 2).to_numpy().sum()
     assert got.chi2 * squares / 70 == pytest.approx(9.28, abs=0.005)
+
+
+def test_ranks_equal_other_libraries():
+    """autorank 1.3.0 (nonparametric) and scikit-posthocs 0.17.1 (posthoc_nemenyi_friedman)."""
+    values = np.random.default_rng(3).integers(0, 9, (12, 5)) / 10
+    got = analysis.ranks(one_each(values, "abcde"), "dice")
+    ranked = {"a": 31, "b": 35.5, "c": 32.5, "d": 40.5, "e": 40.5}  # sums over twelve
+    assert got.average.to_dict() == pytest.approx({run: r / 12 for run, r in ranked.items()})
+    assert got.critical_difference == pytest.approx(1.76076, abs=5e-5)
+    assert got.p_value == pytest.approx(0.587777982460699)
+    # The level at which a pair just differs is the p-value of Nemenyi's test.
+    for pair, p in (("ad", 0.735929), ("ab", 0.977911), ("cd", 0.840223)):
+        at = analysis.ranks(one_each(values, "abcde"), "dice", alpha=p).critical_difference
+        assert at == pytest.approx(abs(np.subtract(*got.average[list(pair)])), abs=1e-4)
 
 
 @pytest.mark.parametrize("runs", [3, 4, 9])
@@ -391,7 +652,7 @@ def test_ranks_refuses():
         analysis.ranks(made, "dice")
     with pytest.raises(ValueError, match="two runs or more, got 'a'"):
         analysis.ranks(made[made["run"] == "a"], "dice")
-    with pytest.raises(ValueError, match="alpha must be between 0 and 1, got 5"):
+    with pytest.raises(ValueError, match=r"`alpha` must be .* less than 1. Received: 5"):
         analysis.ranks(made, "dice", alpha=5)
 
 
