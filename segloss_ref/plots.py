@@ -165,3 +165,48 @@ def learning_curves(
     for (name, rows), marker in zip(history.groupby("run", sort=False), itertools.cycle(_MARKERS)):
         ax.plot(rows[x], rows[y], marker=marker, markersize=4, label=name)
     ax.set(xlabel=x, ylabel=y.replace("_", " "))
+
+
+def predictions(
+    image: ArrayLike, truth: ArrayLike, masks: Mapping[str, ArrayLike], *, height: float = 2.0
+) -> "tuple[Figure, list[Axes]]":
+    """An image with the outline of the truth, and beside it the errors of each mask.
+
+    Args:
+        image: `(h, w)`, `(h, w, 1)` or `(h, w, 3)`.
+        truth: the mask `(h, w)`.
+        masks: by the name of what made them, such as `Trial.masks` gives them. See `errors` for how
+            they are drawn.
+        height: of a row, in inches.
+    """
+    figure, axes = images(
+        [image, *[None] * len(masks)],
+        ["image", *masks],
+        columns=min(1 + len(masks), 4),
+        height=height,
+    )
+    outline(axes[0], (np.asarray(truth) > 0.5).astype(int))
+    for ax, (name, mask) in zip(axes[1:], masks.items()):
+        errors(ax, np.asarray(truth) > 0.5, mask)
+        ax.set_title(name)
+    return figure, axes
+
+
+def curves_of_seeds(
+    curves: "pd.DataFrame", ax: "Axes", *, y: str = "dice", label: str = "loss"
+) -> None:
+    """The mean over seeds as a line, and the range from the lowest to the highest as a band.
+
+    Args:
+        curves: a table with the columns `step` and `seed`, and those named; `Trial.curves`.
+        ax: where to draw.
+        y: the column to draw.
+        label: the column that tells the lines apart.
+    """
+    for (name, rows), marker in zip(curves.groupby(label, sort=False), itertools.cycle(_MARKERS)):
+        of_step = rows.groupby("step")[y]
+        mean = of_step.mean()
+        (line,) = ax.plot(mean.index, mean, marker=marker, markersize=4, label=name)
+        band = dict(color=line.get_color(), alpha=0.2, linewidth=0)
+        ax.fill_between(mean.index, of_step.min(), of_step.max(), **band)
+    ax.set(xlabel="step", ylabel=y.replace("_", " "))

@@ -21,14 +21,24 @@ from segloss_ref.experiment.prediction import predict
 from segloss_ref.experiment.rescoring import rescore
 from segloss_ref.experiment.running import run, tune
 from segloss_ref.experiment.settings import Experiment
-from segloss_ref.experiment.testbed import fit_picture
+from segloss_ref.experiment.testbed import (
+    Difference,
+    Trial,
+    difference,
+    fit_picture,
+    prepared,
+    trial,
+)
 from segloss_ref.experiment.tuning import LEARNING_RATES, MAIN_SETTINGS
 
 __all__ = [
     "LEARNING_RATES",
     "MAIN_SETTINGS",
+    "Difference",
     "Experiment",
+    "Trial",
     "all_pixels",
+    "difference",
     "evaluate",
     "fit_picture",
     "foreground",
@@ -37,11 +47,13 @@ __all__ = [
     "is_binary",
     "loss_options",
     "predict",
+    "prepared",
     "refuse_unknown_parameters",
     "rescore",
     "right_and_found",
     "run",
     "splits_of",
+    "trial",
     "truth_of",
     "tune",
 ]
