@@ -8,7 +8,7 @@ from segloss_ref import functional, losses
 from segloss_ref.augmentation import AugmentedModel, RandomDeformation
 from segloss_ref.catalogue import catalogue
 from segloss_ref.losses import *  # noqa: F403
-from segloss_ref.masks import Description, describe
+from segloss_ref.masks import Description, Proposal, describe, proposals
 from segloss_ref.weight_maps import (
     UNET_2015,
     UNET_2019,
@@ -26,11 +26,13 @@ __all__ = [
     "UNET_2019",
     "AugmentedModel",
     "Description",
+    "Proposal",
     "RandomDeformation",
     "UNetWeightMap",
     "catalogue",
     "describe",
     "functional",
+    "proposals",
     "seam_reach",
     "separate_touching",
     "unet_weight_map",

@@ -1,11 +1,12 @@
 """What masks are like, in the few numbers on which the choice of a loss depends."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from segloss_ref.checks import VOID, check_choice, check_labels
+from segloss_ref.checks import VOID, check_choice, check_labels, check_whole
 from segloss_ref.metrics import label_components
 
 _AXES = {2: "(n, height, width)", 3: "(n, depth, height, width)"}
@@ -129,6 +130,82 @@ def describe(
         width=middle(widths, weights=sizes),
         thinness=middle(lengths / widths, weights=sizes),
     )
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A loss to try.
+
+    Args:
+        name: To show it by.
+        loss: As `Experiment` and sweeps read it.
+        why: What about the masks speaks for it.
+    """
+
+    name: str
+    loss: str
+    why: str
+
+
+#: Below this share of the pixels the foreground is rare; above these numbers the others are much.
+RARE, TOUCHING, THIN = 0.01, 0.05, 10
+
+
+def proposals(description: Description, classes: int = 1, *, most: int = 5) -> list[Proposal]:
+    """Losses to compare on masks like these, from the chapter "Which loss for these masks?".
+
+    Cross-entropy, Dice and their sum come first: what any other loss has to beat. Then those that
+    the masks speak for. The limits, such as 1 % for a rare foreground, are round numbers that were
+    chosen for the data sets of the book.
+
+    Args:
+        description: Of the masks, see `describe`; of several classes, that of all that is no
+            background, as one mask.
+        classes: Channels of the network: 1 for a mask, else the number of classes.
+        most: At most this many, at least 3.
+
+    Returns:
+        A list of `Proposal`.
+
+    Raises:
+        ValueError: If `classes` or `most` is out of range.
+
+    Example:
+        >>> masks = np.zeros((2, 16, 16), int)
+        >>> masks[0, 2:5, 2:14], masks[0, 5:8, 2:5] = 1, 2
+        >>> [proposal.name for proposal in proposals(describe(masks), most=4)]
+        ['cross-entropy', 'Dice', 'Dice + cross-entropy', 'shape-aware']
+    """
+    check_whole("classes", classes, at_least=1)
+    check_whole("most", most, at_least=3)
+    entropy = "BinaryCrossEntropyLoss" if classes == 1 else "CategoricalCrossEntropyLoss"
+    found = [
+        Proposal("cross-entropy", entropy, "the baseline"),
+        Proposal("Dice", "DiceLoss", "the other baseline"),
+        Proposal("Dice + cross-entropy", "DiceCrossEntropyLoss", "where to begin in any case"),
+        *(_for_a_mask(description) if classes == 1 else _for_classes(description)),
+    ]
+    return found[:most]
+
+
+def _for_a_mask(d: Description) -> Iterator[Proposal]:
+    if d.touching is not None and d.touching > TOUCHING:
+        yield Proposal("shape-aware", "ShapeAwareLoss", f"{d.touching:.0%} of the objects touch")
+    if d.thinness is not None and d.thinness > THIN:
+        loss = "DiceCrossEntropyLoss + 0.5 * ClDiceLoss"
+        yield Proposal("Dice + cross-entropy + clDice", loss, "the foreground is thin")
+    if d.foreground < RARE:
+        why = f"{d.foreground:.2%} of the pixels are foreground"
+        loss = f"DiceCrossEntropyLoss(cross_entropy_weight={max(2 * d.foreground, 1e-4):.1g})"
+        yield Proposal("Dice + a little cross-entropy", loss, why)
+    yield Proposal("focal", "FocalLoss", "easy pixels are many")
+    yield Proposal("Tversky", "TverskyLoss", "misses cost more than false alarms")
+
+
+def _for_classes(d: Description) -> Iterator[Proposal]:
+    yield Proposal("focal", "FocalLoss(alpha=None)", "easy pixels are many")
+    yield Proposal("generalised Dice", "GeneralizedDiceLoss", "rare classes count as large ones")
+    yield Proposal("Lovász", "LovaszSoftmaxLoss", "the Jaccard index itself")
 
 
 def _objects(labels):

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from segloss_ref import describe
+from segloss_ref import describe, proposals
 from segloss_ref.datasets import load, synthetic
+from segloss_ref.experiment import Experiment
 
 
 def drawn(*rows):
@@ -183,3 +184,45 @@ def test_volumes_have_an_axis_of_volumes_and_none_of_channels(shape, message):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         describe(np.zeros((1, 8, 8), int), **settings)
+
+
+TYPICAL = describe(drawn("1110000000", "1110220000"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"touching": 0.06}, "shape-aware"),
+        ({"thinness": 11.0}, "Dice + cross-entropy + clDice"),
+        ({"foreground": 0.009}, "Dice + a little cross-entropy"),
+    ],
+)
+def test_what_the_masks_are_like_is_proposed_for(changed, name):
+    assert name not in [p.name for p in proposals(TYPICAL)]
+    (found,) = [p for p in proposals(dataclasses.replace(TYPICAL, **changed)) if p.name == name]
+    assert found.why
+
+
+def test_the_weight_of_a_rare_foreground_is_twice_its_share():
+    rare = proposals(dataclasses.replace(TYPICAL, foreground=0.004))[3]
+    assert rare.loss == "DiceCrossEntropyLoss(cross_entropy_weight=0.008)"
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("empty", [False, True])
+def test_every_proposal_can_be_run(classes, empty):
+    d = (
+        describe(np.zeros((1, 8, 8), int))
+        if empty
+        else dataclasses.replace(TYPICAL, touching=1.0, thinness=99.0, foreground=1e-6)
+    )
+    found = proposals(d, classes, most=9)
+    assert len({p.name for p in found}) == len(found) >= 5
+    for proposal in found:
+        loss = Experiment(loss=proposal.loss).make_loss()
+        assert ("binary" if classes == 1 else "exclusive") in loss.takes
+
+
+def test_at_least_the_baselines_are_proposed():
+    with pytest.raises(ValueError, match=r"`most` must be .* at least 3"):
+        proposals(TYPICAL, most=2)
