@@ -12,7 +12,7 @@ READY := .venv/ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test run serve lock clean lint pairs parity backends wheel bench sweep test-slurm
+.PHONY: help setup book test run serve lock clean lint pairs parity backends wheel bench compare sweep test-slurm
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,16 @@ bench: $(READY) .cache/parity/ready .cache/jax/ready  ## measure speed beside ot
 	PYTHONPATH=. .cache/jax/bin/python benchmarks/bench_losses.py --backend jax --store
 	$(BIN)/pytest --benchmark-columns=min,median,rounds --benchmark-group-by=func \
 		benchmarks/bench_weight_maps.py
+
+MINUTES ?= 30
+COMPARED := results/compare
+compare: $(READY)  ## which loss for DATA=folder? trains for MINUTES=30, and makes a page of what it finds
+	@test -d "$(DATA)" || { echo "Name a folder with images/ and masks/: make compare DATA=my_cells"; exit 1; }
+	@mkdir -p $(COMPARED)
+	$(BIN)/papermill notebooks/experiments/compare.ipynb $(COMPARED)/compare.ipynb \
+		-p data_dir "$(DATA)" -p minutes $(MINUTES) -p out "$(COMPARED)/runs"
+	$(BIN)/jupyter-book build --quiet $(COMPARED)/compare.ipynb --config _config.yml --path-output $(COMPARED)
+	@echo "The page: $(COMPARED)/_build/_page/compare/html/compare.html"
 
 SWEEP ?= workflow/sweeps/smoke.yaml
 PROFILE ?= local

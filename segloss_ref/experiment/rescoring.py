@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from segloss_ref.checks import VOID
 from segloss_ref.datasets import SegmentationData
-from segloss_ref.experiment.data import instances_of, splits_of, truth_of
+from segloss_ref.experiment.data import instances_of, is_binary, only, splits_of, truth_of
 from segloss_ref.experiment.evaluation import Score, scores_of
+from segloss_ref.experiment.probabilities import from_levels
 from segloss_ref.experiment.settings import Experiment
 
 FILE = "probabilities.npz"
@@ -58,6 +60,27 @@ def rescore(
         )
     cut = float(kept["cut"])
     return scores_of(kept["levels"], test, None if np.isnan(cut) else cut, scores)
+
+
+def kept_masks(
+    folder: str | os.PathLike[str], data: SegmentationData, i: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two masks of test image i to show its errors by, as a run has kept its prediction.
+
+    Args:
+        folder: what `run` made.
+        data: the test images.
+        i: the number of one of them.
+
+    Returns:
+        The truth and the prediction at the cut of the run; of several classes, the pixels that have
+        a class, and those of them whose class is right.
+    """
+    kept = _read(Path(folder) / FILE)
+    levels, truth = kept["levels"][i], truth_of(only(data, i))[0]
+    if is_binary(data):
+        return truth == 1, from_levels(levels) > float(kept["cut"])
+    return truth != VOID, (truth != VOID) & (levels.argmax(axis=-1) == truth)
 
 
 def keep(folder: Path, levels: np.ndarray, data: SegmentationData, cut: float | None) -> None:

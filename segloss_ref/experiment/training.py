@@ -37,13 +37,7 @@ def train(
     loss, outputs = experiment.make_loss(), experiment.outputs
     model, rows = _last_checkpoint(checkpoints) if checkpoints else (None, [])
     if model is None:
-        model = make_model(experiment, images)
-        # Compiled by XLA with JAX alone, which would else run step by step: on a CPU its
-        # convolutions are some three times slower than oneDNN's, which TensorFlow has.
-        by_xla = keras.backend.backend() == "jax"
-        optimizer = keras.optimizers.Adam(schedule(learning_rate, steps))
-        losses = loss if outputs == 1 else [loss] * outputs
-        model.compile(optimizer=optimizer, loss=losses, jit_compile=by_xla)
+        model = compiled(experiment, images, learning_rate, steps)
     crops = Crops(images, experiment, loss, epoch=len(rows), outputs=outputs)
     looks = _Looks(validation, rows, experiment.seconds, checkpoints)
     model.fit(
@@ -55,6 +49,20 @@ def train(
         shuffle=False,
     )
     return model, rows
+
+
+def compiled(
+    experiment: Experiment, images: SegmentationData, learning_rate: float, steps: int
+) -> keras.Model:
+    """The network of a run with new weights, ready to be trained for so many steps."""
+    model, loss = make_model(experiment, images), experiment.make_loss()
+    # Compiled by XLA with JAX alone, which would else run step by step: on a CPU its
+    # convolutions are some three times slower than oneDNN's, which TensorFlow has.
+    by_xla = keras.backend.backend() == "jax"
+    optimizer = keras.optimizers.Adam(schedule(learning_rate, steps))
+    losses = loss if experiment.outputs == 1 else [loss] * experiment.outputs
+    model.compile(optimizer=optimizer, loss=losses, jit_compile=by_xla)
+    return model
 
 
 def check_data(experiment: Experiment, data: SegmentationData) -> None:
