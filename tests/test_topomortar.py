@@ -38,7 +38,7 @@ def test_without_an_archive(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(topomortar.find() is None, reason="SEGLOSS_DATA has no archive of TopoMortar")
+@pytest.mark.requires_data("mortar")
 def test_the_stored_table_is_what_the_archive_holds(tmp_path):
     topomortar.main(["--out", str(tmp_path)])
     pd.testing.assert_frame_equal(read_table(tmp_path / STORED.name), read_table(STORED))

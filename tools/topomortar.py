@@ -2,21 +2,21 @@
 
     python tools/topomortar.py [--archive TopoMortar-COMMIT.zip] [--out data/results]
 
-The archive is the zip that GitHub serves at the commit below; by default it is looked for in
-`$SEGLOSS_DATA`. Kept are the 560 runs on the 50 test images that resemble the training images, and
-four of their seven scores; the JSON beside the table says from where, and under which terms.
+The archive is that of the data set `mortar`, and is looked for where `load` looks for it. Kept are
+the 560 runs on the 50 test images that resemble the training images, and four of their seven
+scores; the JSON beside the table says from where, and under which terms.
 """
 
 import argparse
 import hashlib
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 
+from segloss_ref.datasets.public import find
 from segloss_ref.writing import write_whole
 
 COMMIT = "f709b3c72f4f24f68239281292f854918707f95f"
@@ -52,12 +52,6 @@ WALLS = (
     "079 088",
     "083 092",
 )
-
-
-def find():
-    """The path of the archive, or `None`."""
-    path = Path(os.environ.get("SEGLOSS_DATA", ".")) / f"{NAME}.zip"
-    return path if path.is_file() else None
 
 
 def read(archive):
@@ -96,11 +90,11 @@ def wall_of(image):
 def main(argv=None):
     """Writes the table and its JSON, both whole."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--archive", type=Path, default=find())
+    parser.add_argument("--archive", type=Path, default=find("mortar"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args(argv)
     if given.archive is None or not given.archive.is_file():
-        parser.error(f"no archive {given.archive or NAME + '.zip'}: set SEGLOSS_DATA or --archive")
+        parser.error(f"no archive {given.archive or 'of mortar'}: set SEGLOSS_DATA or --archive")
     table, digest = read(given.archive)
     runs = len(table[["dataset", "run", "seed"]].drop_duplicates())
     path = given.out / "topomortar.csv.gz"

@@ -154,21 +154,17 @@ def carried_out(
         start = time.perf_counter()
         place = folder / f"{number}-{re.sub('[^A-Za-z0-9]+', '-', name)[:40].strip('-')}"
         experiment = _of(plan.experiment, loss)
-        tuning = _kept_tuning(experiment, plan.seeds, place / "tuning.json")
+        tuning = place / "tuning.json"
+        if not tuning.exists():
+            tune(dataclasses.replace(experiment, seed=tuning_seed(range(plan.seeds))), tuning)
         found[name] = [place / f"seed-{seed}" for seed in range(plan.seeds)]
         for seed, out in enumerate(found[name]):
             if not out.exists():
-                run(dataclasses.replace(experiment, seed=seed), out, tuning)
+                run(dataclasses.replace(experiment, seed=seed), out, tuning=tuning)
         took = time.perf_counter() - start
-        say(f"{name}: rate {tuning['chosen']['learning_rate']:g}, {took / 60:.1f} minutes")
+        rate = json.loads(tuning.read_text())["chosen"]["learning_rate"]
+        say(f"{name}: rate {rate:g}, {took / 60:.1f} minutes")
     return found
-
-
-def _kept_tuning(experiment, seeds, file):
-    if file.exists():
-        return json.loads(file.read_text())
-    seed = tuning_seed(range(seeds))
-    return tune(dataclasses.replace(experiment, seed=seed), file)
 
 
 def _of(experiment, loss):
