@@ -70,8 +70,8 @@ def tuning_seed(seeds: Iterable[int]) -> int:
         (1000, 1001)
     """
     seeds = set(seeds)
-    seed = min(seeds) + 1000
-    while seed in seeds or seed >= 2**32:
+    seed = (min(seeds) + 1000) % 2**32
+    while seed in seeds:
         seed = (seed + 1) % 2**32
     return seed
 
