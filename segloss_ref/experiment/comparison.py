@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -89,7 +90,12 @@ def named_losses(given: str | list[str], proposed: Mapping[str, str]) -> dict[st
 
 
 def planned(
-    losses: Mapping[str, str], experiment: Experiment, *, minutes: float, seeds: int = 3
+    losses: Mapping[str, str],
+    experiment: Experiment,
+    *,
+    minutes: float,
+    seeds: int = 3,
+    steps: int | None = None,
 ) -> Plan:
     """How many steps each run can have, so that all are done in the time.
 
@@ -100,6 +106,7 @@ def planned(
         experiment: Data, crops and network. Its steps are replaced.
         minutes: For the whole comparison, tuning and scores included.
         seeds: Of each loss, at least 2: from one run nothing can be said of a loss.
+        steps: Of each run, a multiple of 8, however long that takes. `None`: what the time allows.
 
     Returns:
         A `Plan`.
@@ -121,17 +128,24 @@ def planned(
         found = ((_TRIALS + seeds) * t.start + each * t.step + looks * t.look for t in timings)
         return sum(found) / (1 - _KEPT)
 
+    if steps is None:
+        steps = _most_steps(seconds, minutes, f"{len(losses)} losses and {seeds} seeds")
+    shared = _with(experiment, steps)
+    return Plan(dict(losses), shared, seeds, trial_steps(shared), seconds(steps) / 60)
+
+
+def _most_steps(seconds, minutes, what):
+    """The most steps that fit into the time, of which `seconds` says what so many take."""
     steps = FEWEST_STEPS
     if (least := seconds(steps)) > 60 * minutes:
         raise ValueError(
-            f"`minutes` must be at least {least / 60:.0f}: {len(losses)} losses and {seeds} seeds "
-            f"then have {steps} steps each, which is little. Received: {minutes:g}. Give more "
-            "minutes, fewer losses, smaller images or a smaller network"
+            f"`minutes` must be at least {math.ceil(least / 60)}: {what} then have {steps} steps "
+            f"each, which is little. Received: {minutes:g}. Give more minutes, fewer losses, "
+            "smaller images or a smaller network"
         )
     while seconds(steps + _LOOKS) <= 60 * minutes:
         steps += _LOOKS
-    shared = _with(experiment, steps)
-    return Plan(dict(losses), shared, seeds, trial_steps(shared), seconds(steps) / 60)
+    return steps
 
 
 def carried_out(
