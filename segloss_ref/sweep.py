@@ -39,7 +39,7 @@ from segloss_ref.writing import write_whole
 
 yaml = require("yaml", extra="sweep")
 
-COLUMNS = ("dataset", "run", "seed", "image", "metric", "value")
+COLUMNS = ("dataset", "run", "seed", "image", "metric", "value", "group")
 KEYS = ("datasets", "losses", "seeds", "settings")
 FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
 MOST_RUNS = 100_000
@@ -240,7 +240,8 @@ def gather(
     A run is finished if its folder exists: it appears whole or not at all. The table does not
     depend on the order of the runs. The file with the suffix `.json` holds settings, versions,
     commit and seconds of each run (`notebook` is `None` where that did not come to its end), and
-    the runs that failed, with what they said last.
+    the runs that failed, with what they said last. The column `group` says which images were taken
+    together, for `segloss_ref.analysis`.
 
     Args:
         runs: a list of `Run`.
@@ -367,18 +368,25 @@ def _published(run, folder):
 
 def _rows(run, folder):
     """Rows of the table. The values are copied as they are written, digit by digit."""
+    group = _groups(run, folder)
     with (folder / run.id / "metrics.csv").open(newline="") as file:
         for scores in csv.DictReader(file):
             image = scores.pop("image")
             for metric, value in scores.items():
-                yield run.dataset, run.name, run.experiment.seed, image, metric, value
+                yield run.dataset, run.name, run.experiment.seed, image, metric, value, group(image)
+
+
+def _groups(run, folder):
+    """What an image was taken together with; each one alone, where that is not known."""
+    groups = json.loads((folder / run.id / "record.json").read_text()).get("groups") or {}
+    return lambda image: groups.get(image, image)
 
 
 def _rescored(run, folder, scores):
-    model = keras.models.load_model(folder / run.id / "model.keras")
+    model, group = keras.models.load_model(folder / run.id / "model.keras"), _groups(run, folder)
     for name, image, metric, value in scores(run, model):
         text = "" if np.isnan(value) else f"{round(float(value), 4):.10g}"
-        yield run.dataset, name, run.experiment.seed, image, metric, text
+        yield run.dataset, name, run.experiment.seed, image, metric, text, group(image)
 
 
 def _names(run):

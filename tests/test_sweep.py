@@ -159,9 +159,9 @@ def test_a_table_is_the_same_in_every_order_and_keeps_every_digit(write, tmp_pat
         texts.append((tmp_path / "table.csv").read_bytes())
     assert texts[0] == texts[1]
     rows = texts[0].decode().splitlines()
-    assert rows[0] == "dataset,run,seed,image,metric,value" and len(rows) == 1 + 8 * 4
+    assert rows[0] == "dataset,run,seed,image,metric,value,group" and len(rows) == 1 + 8 * 4
     run = runs[2]
-    assert f'{run.dataset},"{run.name}",0,b,dice,{values[run.id]!r}' in rows
+    assert f'{run.dataset},"{run.name}",0,b,dice,{values[run.id]!r},b' in rows
     assert json.loads((tmp_path / "table.json").read_text()) == provenance
     assert {run["seconds"] for run in provenance["runs"]} == {2.5}
     assert provenance["failed"] == []
@@ -194,6 +194,16 @@ def test_a_table_of_chosen_metrics_and_further_scores(write, tmp_path):
         both = [run, read_sweep(write(seeds=2))[1]]
         gather(both, tmp_path / "runs", table, keep=["dice"], scores=scores)
     assert table.read_bytes() == whole
+
+
+def test_a_table_says_what_was_taken_together(write, tmp_path):
+    run = read_sweep(write(seeds=1))[0]
+    finish(run, tmp_path / "runs", 0.5)
+    file = tmp_path / "runs" / run.id / "record.json"
+    record = json.loads(file.read_text()) | {"groups": {"a": "field 1", "b": "field 1"}}
+    file.write_text(json.dumps(record))
+    gather([run], tmp_path / "runs", tmp_path / "table.csv")
+    assert set(read_table(tmp_path / "table.csv")["group"]) == {"field 1"}
 
 
 def test_half_a_run_is_not_read_and_a_missing_one_is_named(write, tmp_path):

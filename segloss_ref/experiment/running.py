@@ -213,6 +213,7 @@ def _run_into(experiment, data, partial, started, tuning):
         "seconds": round(time.perf_counter() - started, 1),
         "seconds_training": round(history[-1]["seconds"], 1),
         "cut": cut,
+        "groups": test.groups and dict(zip(test.names, test.groups)),
         "test": means(rows),
     }
     result = partial / "result"

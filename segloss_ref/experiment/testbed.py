@@ -19,6 +19,7 @@ from segloss_ref.datasets import SegmentationData
 from segloss_ref.experiment.prediction import predict
 from segloss_ref.extras import require
 from segloss_ref.losses import BinaryCrossEntropyLoss, CategoricalCrossEntropyLoss
+from segloss_ref.models import standardized
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,12 +56,9 @@ def prepared(images: np.ndarray, preparation: str = "standardized") -> np.ndarra
         array([ 1., -1.], dtype=float32)
     """
     check_choice("preparation", preparation, PREPARATIONS)
-    images = np.asarray(images, "float32")
     if preparation == "raw":
-        return images
-    centred = images - images.mean(axis=(1, 2), keepdims=True)
-    spread = centred.std(axis=(1, 2), keepdims=True)
-    standard = centred / np.where(spread > 1e-6, spread, np.inf)
+        return np.asarray(images, "float32")
+    standard = standardized(np.asarray(images))
     return standard if preparation == "standardized" else -standard
 
 

@@ -201,7 +201,7 @@ def test_real_nuclei_are_learnt(tmp_path):
     """The main job: a mean Dice of 0.85 on held-out images, in a fraction of three minutes."""
     settings = Experiment(
         dataset="nuclei",
-        learning_rate=0.003,
+        learning_rate=0.01,
         loss="DiceLoss",
         steps=150,
         evaluate_every=150,
