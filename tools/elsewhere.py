@@ -84,9 +84,7 @@ VARIANTS = {
     "seed 3": OTHER_SEED.format(shift=3000),
 }
 
-TRAINING = re.compile(
-    r"\b(fit|fit_picture|trial|train_on_batch|apply_gradients)\(|\brun\(experiment"
-)
+TRAINING = re.compile(r"\b(fit|trial|train_on_batch|apply_gradients)\(|\brun\(experiment")
 
 
 def trains(notebook):

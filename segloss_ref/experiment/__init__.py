@@ -27,7 +27,6 @@ from segloss_ref.experiment.testbed import (
     Difference,
     Trial,
     difference,
-    fit_picture,
     prepared,
     trial,
 )
@@ -44,7 +43,6 @@ __all__ = [
     "carried_out",
     "difference",
     "evaluate",
-    "fit_picture",
     "foreground",
     "has_class",
     "instances_of",

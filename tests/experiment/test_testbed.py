@@ -5,7 +5,7 @@ import pytest
 
 from segloss_ref import metrics
 from segloss_ref.datasets import load
-from segloss_ref.experiment import difference, fit_picture, prepared, testbed, trial
+from segloss_ref.experiment import difference, prepared, testbed, trial
 from segloss_ref.losses import CategoricalCrossEntropyLoss, DiceLoss, ShapeAwareLoss
 
 DICE = DiceLoss(from_logits=True)
@@ -153,12 +153,3 @@ def test_odd_images_are_refused():
     train, test = cells()
     with pytest.raises(ValueError, match="must be even"):
         trial({"Dice": DICE}, train, (test.images[:, 1:], test.masks[:, 1:]))
-
-
-@pytest.mark.parametrize("loss", [DICE, ShapeAwareLoss(from_logits=True)])
-def test_fit_picture(loss):
-    data = load("synthetic/cells", "train", limit=1, size=48)
-    probability, rows = fit_picture(loss, data.images[0], data.instances[0].clip(0, 1), steps=30)
-    assert [row["step"] for row in rows] == [10, 20, 30]
-    assert rows[-1]["loss"] < rows[0]["loss"]
-    assert rows[-1]["recall"] == metrics.recall(data.masks[0] > 0, probability > 0.5)
