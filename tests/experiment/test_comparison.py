@@ -34,7 +34,7 @@ def test_twice_the_time_is_more_than_twice_the_steps():
 
 @pytest.mark.usefixtures("timed")
 def test_too_short_a_time_says_what_would_do():
-    with pytest.raises(ValueError, match="`minutes` must be at least 5: 2 losses and 3 seeds"):
+    with pytest.raises(ValueError, match="`minutes` must be at least 6: 2 losses and 3 seeds"):
         planned(LOSSES, Experiment(**SMALL), minutes=1)
 
 
