@@ -32,6 +32,7 @@ from scipy import stats
 
 from segloss_ref.checks import check_number
 from segloss_ref.extras import require
+from segloss_ref.verdicts import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -365,19 +366,11 @@ def compare(
         row = {"dataset": part.dataset, "difference": of_images.mean(), "low": low, "high": high}
         counts = _counts(difference, part)
         replicated = min(counts["seeds"], counts["groups"]) > 1
-        row["verdict"] = _verdict(low, high, margin) if replicated else "not decided"
+        row["verdict"] = verdict(low, high, margin) if replicated else "not decided"
         row["beyond"] = bool(replicated and (low > margin or high < -margin))
         row |= _p_values(difference.to_numpy(), part.groups)
         found.append(row | {"better": ((gain + 1) / 2).mean()} | counts)
     return pd.DataFrame(found)
-
-
-def _verdict(low, high, margin):
-    if -margin <= low and high <= margin:
-        return "equal within the margin"
-    if low > 0:
-        return "more"
-    return "less" if high < 0 else "not decided"
 
 
 def compare_all(

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "segloss_ref"
 #: `losses.inputs` is the door of losses and of Keras metrics, and `losses.arithmetic` what both
 #: compute with; these are parts of their own.
 PARTS = (
-    "checks extras losses.arithmetic writing",
+    "checks extras losses.arithmetic verdicts writing",
     "catalogue distance losses.inputs models plots",
     "metrics weight_maps",
     "losses augmentation datasets masks analysis",

@@ -22,12 +22,10 @@ from segloss_ref.experiment.evaluation import validation_scores
 from segloss_ref.experiment.running import run, tune
 from segloss_ref.experiment.settings import Experiment
 from segloss_ref.experiment.training import check_data, compiled
-from segloss_ref.experiment.tuning import LEARNING_RATES, trial_steps, tuning_seed
+from segloss_ref.experiment.tuning import LEARNING_RATES, MOST_TRIALS, trial_steps, tuning_seed
 
 #: What a comparison has at least: with less nothing is learnt that could be compared.
 FEWEST_STEPS = 40
-# The trials of a tuning: the rates, one more where the best is at an edge, and three of a setting.
-_TRIALS = len(LEARNING_RATES) + 4
 # A part of the time is kept for what cannot be foreseen, such as tests of images with many objects.
 _KEPT = 0.1
 _LOOKS = 8
@@ -53,9 +51,9 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"{len(self.losses)} losses, each with up to {_TRIALS} trials of {self.trials} steps "
-            f"and {self.seeds} runs of {self.experiment.steps} steps: about {self.minutes:.0f} "
-            "minutes"
+            f"{len(self.losses)} losses, each with up to {MOST_TRIALS} trials of {self.trials} "
+            f"steps and {self.seeds} runs of {self.experiment.steps} steps: about "
+            f"{self.minutes:.0f} minutes"
         )
 
 
@@ -123,9 +121,9 @@ def planned(
     timings = [_timed(_of(experiment, loss), images, validation) for loss in losses.values()]
 
     def seconds(steps):
-        each = _TRIALS * trial_steps(_with(experiment, steps)) + seeds * steps
-        looks = _TRIALS + seeds * (_LOOKS + 4)  # the test takes as long as some looks
-        found = ((_TRIALS + seeds) * t.start + each * t.step + looks * t.look for t in timings)
+        each = MOST_TRIALS * trial_steps(_with(experiment, steps)) + seeds * steps
+        looks = MOST_TRIALS + seeds * (_LOOKS + 4)  # the test takes as long as some looks
+        found = ((MOST_TRIALS + seeds) * t.start + each * t.step + looks * t.look for t in timings)
         return sum(found) / (1 - _KEPT)
 
     if steps is None:

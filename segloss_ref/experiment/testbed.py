@@ -18,6 +18,7 @@ from segloss_ref.datasets import SegmentationData
 from segloss_ref.extras import require
 from segloss_ref.losses import BinaryCrossEntropyLoss, CategoricalCrossEntropyLoss
 from segloss_ref.models import standardized
+from segloss_ref.verdicts import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,13 +108,7 @@ def difference(
     mean, error = (a - b).mean(), stats.sem(a - b)
     reach = stats.t.ppf((1 + confidence) / 2, len(a) - 1) * error
     low, high = mean - reach, mean + reach
-    if -margin <= low and high <= margin:
-        verb = "equal within the margin"
-    elif low > 0 or high < 0:
-        verb = "more" if low > 0 else "less"
-    else:
-        verb = "not decided"
-    return Difference(float(mean), float(low), float(high), verb)
+    return Difference(float(mean), float(low), float(high), verdict(low, high, margin))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from segloss_ref.writing import read_json, write_whole
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03)
 #: The rates next to the grid, which are tried where the best one is at its edge.
 WIDER = (0.0003, 0.1)
+#: Trials of a tuning: the rates, one more where the best is at an edge, and three of a setting.
+MOST_TRIALS = len(LEARNING_RATES) + 1 + 3
 # From one rate of the grid to the next.
 _STEP = 10**0.5
 

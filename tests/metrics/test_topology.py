@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import zipfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from segloss_ref import metrics
+from segloss_ref.datasets.public import find
 from segloss_ref.metrics.topology import BettiErrors, BettiNumbers, _skeleton
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -125,13 +125,12 @@ def test_what_is_no_mask_is_refused_by_its_name(bad):
         metrics.betti_numbers(bad)
 
 
+@pytest.mark.requires_data("mortar")
 def test_numbers_that_topomortar_publishes():
     """Of its fifty test masks: pieces and holes in the same convention."""
-    found = sorted(Path(os.environ.get("SEGLOSS_DATA", "/nowhere")).glob("TopoMortar-*.zip"))
-    if not found:
-        pytest.skip("no archive of TopoMortar in $SEGLOSS_DATA")
-    with zipfile.ZipFile(found[0]) as archive:
-        folder = f"{found[0].stem}/dataset"
+    path = find("mortar")
+    with zipfile.ZipFile(path) as archive:
+        folder = f"{path.stem}/dataset"
         table = io.StringIO(archive.read(f"{folder}/betti_numbers.csv").decode())
         published = {row["ID"]: row for row in csv.DictReader(table)}
         files = [n for n in archive.namelist() if n.startswith(f"{folder}/test/accurate/")]
