@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from segloss_ref import analysis
+from segloss_ref.verdicts import verdict
 
 matplotlib.use("Agg")
 
@@ -300,8 +301,8 @@ def verdicts(true, seeds=5, tables=300):
         d = d + random.normal(0, 0.02, (seeds, 40))
         low, high = analysis._interval(d, 0.95, groups)
         yield (
-            analysis._verdict(low, high, 0.01),
-            analysis._verdict(low, high, 0),
+            verdict(low, high, 0.01),
+            verdict(low, high, 0),
             analysis._p_values(d, groups)["p_value"],
         )
 
@@ -412,7 +413,7 @@ def test_a_comparison_turns_around():
 
 
 @pytest.mark.parametrize(
-    "low, high, verdict",
+    "low, high, expected",
     [
         (0.001, 0.02, "more"),
         (0.02, 0.03, "more"),
@@ -424,9 +425,9 @@ def test_a_comparison_turns_around():
         (np.nan, np.nan, "not decided"),
     ],
 )
-def test_verdict_by_hand(low, high, verdict):
-    assert analysis._verdict(low, high, 0.01) == verdict
-    assert verdict in analysis.VERBS
+def test_verdict_by_hand(low, high, expected):
+    assert verdict(low, high, 0.01) == expected
+    assert expected in analysis.VERBS
 
 
 def test_few_seeds_that_scatter_decide_nothing():
@@ -447,12 +448,12 @@ def test_one_seed_or_one_group_decides_nothing():
 
 def test_beyond_the_margin():
     d = np.array([[0.02], [0.021], [0.019]]) + np.zeros(9)
-    for sign, verdict in ((1, "more"), (-1, "less")):
+    for sign, expected in ((1, "more"), (-1, "less")):
         made = grouped(sign * d, range(9))
         (row,) = analysis.compare(made, "a", "b", "dice").to_dict("records")
-        assert row["verdict"] == verdict and row["beyond"]
+        assert row["verdict"] == expected and row["beyond"]
         (row,) = analysis.compare(made, "a", "b", "dice", margin=0.02).to_dict("records")
-        assert row["verdict"] == verdict and not row["beyond"]
+        assert row["verdict"] == expected and not row["beyond"]
     with pytest.raises(ValueError, match=r"`margin` must be .* at least 0. Received: -1"):
         analysis.compare(made, "a", "b", "dice", margin=-1)
 
