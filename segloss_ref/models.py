@@ -92,7 +92,7 @@ def _two_convolutions(x, filters, dims):
         )(x)
         # The runs are a few hundred steps long; Keras's momentum of 0.99 would still remember
         # the first of them at the end.
-        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = BatchNormalization(momentum=0.9)(x)
         x = layers.ReLU()(x)
     return x
 
@@ -150,6 +150,47 @@ def standardizing(network: keras.Model, channels: int, spatial_dims: int = 2) ->
     """
     image = keras.Input((*(None,) * spatial_dims, channels))
     return keras.Model(image, network(Standardize(name="standardize")(image)))
+
+
+@keras.saving.register_keras_serializable(package="segloss_ref")
+class BatchNormalization(layers.BatchNormalization):
+    """Keras's layer with the same numbers, over the last axis, for a network that trains on a CPU.
+
+    Keras composes it of moments and products, which is a fifth of a training step of the U-Net
+    there. TensorFlow has one kernel for it, which this layer takes in training at float32;
+    elsewhere it is Keras's own.
+
+    Shapes: `(batch, *spatial, channels)`, which stays.
+
+    Returns:
+        The images, normalised.
+
+    Example:
+        >>> x = np.array([[[[1.0], [3.0]]]], "float32")
+        >>> print(ops.convert_to_numpy(BatchNormalization()(x, training=True)).round(2).ravel())
+        [-1.  1.]
+    """
+
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None):
+        fused = keras.backend.backend() == "tensorflow" and self.compute_dtype == "float32"
+        if not (fused and training and self.trainable and mask is None):
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        shape = tf.shape(inputs)
+        # The kernel takes images; to the statistics a volume is one that is as high as all slices.
+        flat = tf.reshape(inputs, [shape[0], -1, shape[-2], inputs.shape[-1]])
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=flat, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon
+        )
+        # It divides by n - 1, Keras by n.
+        n = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
+        for moving, now in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance * (n - 1) / n),
+        ):
+            moving.assign(moving * self.momentum + now * (1 - self.momentum))
+        return tf.ensure_shape(tf.reshape(y, shape), inputs.shape)
 
 
 @keras.saving.register_keras_serializable(package="segloss_ref")

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from segloss_ref import models
 from segloss_ref.models import (
+    BatchNormalization,
     CropLike,
     MirrorToMultiple,
     Standardize,
@@ -203,6 +204,65 @@ def test_volumes_of_any_size():
     assert tuple(model(images(2, 5, 8, 3, 1)).shape) == (2, 5, 8, 3, 2)
     with pytest.raises(ValueError, match=r"`spatial_dims` must be one of 2, 3\. Received: 4"):
         unet(spatial_dims=4)
+
+
+class TestBatchNormalization:
+    @pytest.mark.parametrize("shape", [(4, 6, 5, 3), (2, 3, 6, 5, 3), (1, 1, 2, 3)])
+    def test_the_same_as_that_of_keras(self, shape):
+        """Output, statistics, and the gradients of image, scale and offset."""
+        ours, theirs = BatchNormalization(momentum=0.7), layers.BatchNormalization(momentum=0.7)
+        x, rng = 3 * images(*shape) + 5, np.random.default_rng(1)
+        found = []
+        for layer in (ours, theirs):
+            layer.build(shape)
+            values = np.random.default_rng(2).uniform(0.5, 2, (4, shape[-1]))
+            layer.set_weights(list(values))
+            found.append((numpy_of(layer(x, training=True)), *map(numpy_of, layer.weights)))
+            found[-1] += (numpy_of(layer(x, training=False)),)
+        for a, b in zip(*found):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        if keras.backend.backend() == "tensorflow":
+            weights = rng.normal(size=shape).astype("float32")
+            for a, b in zip(*(_gradients(layer, x, weights) for layer in (ours, theirs))):
+                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+    @on_tensorflow
+    def test_in_a_graph_of_unknown_sizes(self):
+        import tensorflow as tf
+
+        layer, x = BatchNormalization(), 2 * images(3, 4, 6, 2) + 1
+        layer.build(x.shape)
+        run = tf.function(lambda x: layer(x, training=True), reduce_retracing=True)
+        run = run.get_concrete_function(tf.TensorSpec((None, None, None, 2)))
+        got = run(tf.constant(x))
+        want = layers.BatchNormalization()(x, training=True)
+        np.testing.assert_allclose(numpy_of(got), numpy_of(want), atol=1e-5)
+        assert layer.moving_mean.numpy() == pytest.approx(0.01 * x.mean((0, 1, 2)), rel=1e-4)
+
+    def test_frozen_and_without_training_nothing_moves(self):
+        layer, x = BatchNormalization(), images(2, 3, 3, 1) + 4
+        layer.build(x.shape)
+        layer.trainable = False
+        np.testing.assert_allclose(numpy_of(layer(x, training=True)), x, rtol=1e-2)
+        assert numpy_of(layer.moving_mean) == 0
+
+    def test_half_precision_is_that_of_keras(self):
+        x = images(2, 4, 4, 2)
+        pair = [
+            kind(dtype="mixed_bfloat16")(x, training=True)
+            for kind in (BatchNormalization, layers.BatchNormalization)
+        ]
+        np.testing.assert_array_equal(*(numpy_of(ops.cast(y, "float32")) for y in pair))
+
+
+def _gradients(layer, x, weights):
+    import tensorflow as tf
+
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(layer(x, training=True) ** 2 * weights)
+    return [g.numpy() for g in tape.gradient(total, [x, layer.gamma, layer.beta])]
 
 
 class TestStandardize:
