@@ -24,6 +24,7 @@ This module needs pandas and the pictures need matplotlib: `pip install "segloss
 
 from itertools import combinations
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
@@ -74,7 +75,8 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
 
     Args:
         path: Of the file. It has the columns `dataset, run, seed, image, metric, value`, and may
-            have `group`; others are not read. An empty value is NaN.
+            have `group`; others are not read. An empty value is NaN. Or of a folder of
+            `segloss_ref.sweep.publish`, whose files `*.csv.gz` are read one after the other.
 
     Returns:
         A pandas DataFrame with these columns: `seed` of integers, `value` of float64, the others of
@@ -83,7 +85,7 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     Raises:
         ValueError: If the file is empty, lacks a column or a name, holds a seed that is no integer
             or a value that is no number, scores an image twice, or has it in two groups. The
-            message names file and line.
+            message names file and line. If a folder has no table.
 
     Example:
         >>> import io
@@ -91,6 +93,8 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
           dataset  run  seed image metric  value
         0  nuclei  BCE     0     a   dice    0.8
     """
+    if isinstance(path, str | PathLike) and Path(path).is_dir():
+        return _read_folder(Path(path))
     try:
         # As strings, so that a run may be named "NA" and an image "007".
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -108,6 +112,16 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     table = table.assign(seed=table["seed"].astype(int), value=value.astype(float))
     _check_once(table, path)
     _check_groups(table, path)
+    return table
+
+
+def _read_folder(folder):
+    files = sorted(folder.glob("*.csv.gz"))
+    if not files:
+        raise ValueError(f"{folder}: the folder has no table, no file *.csv.gz")
+    table = pd.concat([read_table(file) for file in files], ignore_index=True)
+    _check_once(table, folder)
+    _check_groups(table, folder)
     return table
 
 

@@ -134,6 +134,21 @@ def test_summary_keeps_the_order_of_the_table_and_counts_seeds_of_each_run():
     ]
 
 
+def test_read_table_of_published_runs(tmp_path):
+    for seed in (0, 1):
+        rows = table({("d", "a"): [[0.5, 0.6]]}).assign(seed=seed)
+        rows.to_csv(tmp_path / f"a-{seed}.csv.gz", index=False)
+    got = analysis.read_table(tmp_path)
+    assert len(got) == 4 and sorted(set(got["seed"])) == [0, 1]
+    rows.to_csv(tmp_path / "again.csv.gz", index=False)
+    with pytest.raises(ValueError, match="2 rows score an image again"):
+        analysis.read_table(tmp_path)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match="the folder has no table"):
+        analysis.read_table(tmp_path)
+
+
 def test_one_seed_has_no_spread_but_an_interval_over_images():
     scores = np.random.default_rng(0).normal(size=(1, 50))
     (row,) = analysis.summary(table({("d", "a"): scores}), "dice").to_dict("records")

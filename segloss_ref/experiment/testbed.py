@@ -391,6 +391,8 @@ def _overlap(y, marked):
 def _mean_and_spread(values):
     if values.isna().all():
         return "none"  # such as the precision of what marks nothing
+    if values.count() == 1:
+        return f"{values.mean():.2f} (one seed)"
     return f"{values.mean():.2f} ± {values.std():.2f}"
 
 

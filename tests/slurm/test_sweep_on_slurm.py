@@ -101,4 +101,10 @@ def test_killed_jobs_and_a_killed_sweep_change_nothing(start, tmp_path):
     assert before.items() <= times(folder).items(), "what was there is not done again"
     tables = [(tmp_path / at / name / "table.csv").read_bytes() for at in ("local", "slurm")]
     assert tables[0] == tables[1]
-    assert len(times(folder)) == len(read_sweep(os.environ["SEGLOSS_SLURM"]))
+    runs = read_sweep(os.environ["SEGLOSS_SLURM"])
+    assert len(times(folder)) == len(runs)
+    tunings = {run.tuning.id for run in runs if run.tuning}
+    assert tunings, "the sweep has runs that are tuned"
+    for name in tunings:
+        ours, theirs = (tmp_path / at / folder.name / "tuning" / name for at in ("local", "slurm"))
+        assert ours.with_suffix(".json").read_text() == theirs.with_suffix(".json").read_text()
