@@ -16,11 +16,12 @@ import matplotlib.mathtext
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
 
 import segloss_ref as sl
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from contents import ROOT, names
+
 ENTRIES = sl.catalogue()
 each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 
@@ -102,8 +103,7 @@ def test_the_formula_can_be_set(entry):
 
 
 def test_the_chapters_are_those_of_the_book():
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = [c["file"] for part in contents["parts"] for c in part["chapters"]]
+    files = names()
     chapters = {f"notebooks/{entry.chapter}" for entry in ENTRIES}
     # A chapter in the folder of a family is on a loss at least, and one is on how to train with it.
     of_losses = {f for f in files if f.split("/")[1] in {e.family for e in ENTRIES}}

@@ -5,19 +5,10 @@ A builder can end without an error and an empty site (Jupyter Book 2 did so with
 
 import re
 import sys
-from pathlib import Path
 
-import yaml
+from contents import ROOT, names
 
-ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
-
-
-def pages():
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = [contents["root"]]
-    files += [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return files
 
 
 def problems_of(page):
@@ -41,6 +32,6 @@ def problems_of(page):
 
 
 if __name__ == "__main__":
-    problems = [problem for page in pages() for problem in problems_of(page)]
-    print("\n".join(problems) or f"{len(pages())} pages built, with text and figures")
+    problems = [problem for page in names() for problem in problems_of(page)]
+    print("\n".join(problems) or f"{len(names())} pages built, with text and figures")
     sys.exit(1 if problems else 0)
