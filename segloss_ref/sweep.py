@@ -9,6 +9,7 @@
       Dice + half cross-entropy: {loss: DiceLoss + 0.5 * BinaryCrossEntropyLoss}
     seeds: 3
     settings: {steps: 200, crop: 96}
+    tuning_steps: 100         # tune as if a run had so many steps; by default as many as it has
 
 `read_sweep` says what is wrong with such a file before anything runs; `workflow/` runs it.
 `publish` keeps each finished run as a small table of its own, and what is published is not run
@@ -31,7 +32,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from segloss_ref.checks import check_keys
+from segloss_ref.checks import check_keys, check_whole
 from segloss_ref.experiment import Experiment
 from segloss_ref.experiment.tuning import tuning_seed
 from segloss_ref.extras import require
@@ -40,7 +41,7 @@ from segloss_ref.writing import write_whole
 yaml = require("yaml", extra="sweep")
 
 COLUMNS = ("dataset", "run", "seed", "image", "metric", "value", "group")
-KEYS = ("datasets", "losses", "seeds", "settings")
+KEYS = ("datasets", "losses", "seeds", "settings", "tuning_steps")
 FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
 MOST_RUNS = 100_000
 # What a file may set for all runs, or for those of one data set.
@@ -57,20 +58,28 @@ class Run:
         experiment: the settings.
         tuning_seed: the seed of the tuning that all seeds share; `None` where the learning rate is
             given.
+        tuning_steps: the steps of the run that is tuned in its place; `None` for its own.
     """
 
     dataset: str
     name: str
     experiment: Experiment
     tuning_seed: int | None = None
+    tuning_steps: int | None = None
 
     @property
     def id(self) -> str:
         """A safe file name. It ends in a digest of the settings: other settings, other run."""
-        settings = json.dumps(dataclasses.asdict(self), sort_keys=True, default=str)
+        given = dataclasses.asdict(self)
+        if self.tuning_steps is None:
+            del given["tuning_steps"]  # which runs that are published did not have
+        settings = json.dumps(given, sort_keys=True, default=str)
         digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-        words = f"{self.dataset}-{self.name}-seed{self.experiment.seed}"
-        return f"{re.sub(r'[^A-Za-z0-9]+', '-', words).strip('-')[:80]}-{digest}"
+        return f"{self._words}-seed{self.experiment.seed}"[:80] + f"-{digest}"
+
+    @property
+    def _words(self):
+        return re.sub(r"[^A-Za-z0-9]+", "-", f"{self.dataset}-{self.name}").strip("-")
 
     @property
     def tuning(self) -> "Run | None":
@@ -80,8 +89,11 @@ class Run:
         """
         if self.tuning_seed is None:
             return None
-        experiment = dataclasses.replace(self.experiment, seed=self.tuning_seed)
-        return dataclasses.replace(self, experiment=experiment)
+        steps = {}
+        if self.tuning_steps is not None:
+            steps = {"steps": self.tuning_steps, "evaluate_every": None}
+        experiment = dataclasses.replace(self.experiment, seed=self.tuning_seed, **steps)
+        return dataclasses.replace(self, experiment=experiment, tuning_steps=None)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -166,10 +178,22 @@ def _runs(sweep):
         for name, loss in losses.items()
         for seed in seeds
     ]
+    told = {"tuning_seed": shared, "tuning_steps": _tuning_steps(sweep, found)}
     return [
-        run if run.experiment.learning_rate else dataclasses.replace(run, tuning_seed=shared)
-        for run in found
+        run if run.experiment.learning_rate else dataclasses.replace(run, **told) for run in found
     ]
+
+
+def _tuning_steps(sweep, runs):
+    steps = sweep.get("tuning_steps")
+    if steps is not None:
+        check_whole("tuning_steps", steps, at_least=1)
+        if all(run.experiment.learning_rate for run in runs):
+            raise ValueError(
+                "`tuning_steps` is of runs that are tuned, and all have a `learning_rate`. "
+                f"Received: {steps}"
+            )
+    return steps
 
 
 def _datasets(given):
@@ -333,6 +357,24 @@ def publish(
 def is_published(run: Run, published: str | PathLike[str] | None) -> bool:
     """Whether a folder of `publish` has this run."""
     return published is not None and (Path(published) / f"{run.id}.json").exists()
+
+
+def published_tuning(run: Run, published: str | PathLike[str]) -> dict[str, Any] | None:
+    """The tuning of a run, where a published run has been tuned so, here or in another sweep.
+
+    Args:
+        run: one that is tuned.
+        published: the folder of its sweep; the folders beside it are looked at, too.
+
+    Returns:
+        What `tune` would find, or `None`.
+    """
+    wanted = json.loads(json.dumps(dataclasses.asdict(run.tuning.experiment)))
+    for file in sorted(Path(published).parent.glob(f"*/{run._words}-seed*.json")):
+        tuning = json.loads(file.read_text())["runs"][0].get("tuning")
+        if tuning and tuning["settings"] == wanted:
+            return tuning
+    return None
 
 
 def _check_commit(run, folder, published):

@@ -310,6 +310,20 @@ def test_runs_of_one_loss_share_a_tuning(write):
     )
 
 
+def test_tuning_as_if_there_were_fewer_steps(write):
+    own = {"steps": 80, "crop": 16}
+    few, many = (
+        read_sweep(write(settings={**own, "steps": steps}, tuning_steps=told))
+        for steps, told in ((80, None), (160, 80))
+    )
+    assert [run.experiment.steps for run in many] == [160] * len(many)
+    assert [run.tuning for run in many] == [run.tuning for run in few]
+    with pytest.raises(ValueError, match=r"all have a `learning_rate`\. Received: 9"):
+        read_sweep(write(tuning_steps=9))
+    with pytest.raises(ValueError, match="`tuning_steps` must be"):
+        read_sweep(write(settings=own, tuning_steps=0))
+
+
 # A notebook that takes the parameters of train.ipynb and trains nothing.
 PARAMETERS = (
     "dataset = dataset_options = data_dir = loss = seed = size = limit = crop = batch_size = None\n"
@@ -407,7 +421,25 @@ def test_a_sweep_tunes_once_for_all_seeds(write, notebook, tmp_path):
     (tuning,) = folder.glob("tuning/*.json")
     records = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
     assert len(records) == 2
-    assert [record["tuning"] for record in records] == [json.loads(tuning.read_text())] * 2
+    found = json.loads(tuning.read_text())
+    assert [record["tuning"] for record in records] == [found] * 2
+
+    # Elsewhere, for another seed and more steps, in a sweep of another name.
+    name = tuning.stem.replace("seed1000", "seed0")
+    published = tmp_path / "published" / "older"
+    published.mkdir(parents=True)
+    (published / f"{name}.json").write_text(json.dumps({"runs": [{"tuning": found}]}))
+    shutil.rmtree(folder)
+    more = {**small, "steps": 2}
+    sweep = write(
+        datasets=["synthetic/cells"], losses=losses, settings=more, seeds=[0, 5], tuning_steps=1
+    )
+    done = run(sweep, notebook, "--published", tmp_path / "published")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(tuning.read_text()) == found
+    assert not list(folder.glob("tuning/*.log"))
+    records = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
+    assert [record["tuning"] for record in records] == [found] * 2
 
 
 def test_every_gpu_has_one_run(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ from pathlib import Path
 import yaml
 from publish import PUBLISHED
 
-from segloss_ref.sweep import gather, is_published, read_sweep
+from segloss_ref.sweep import gather, is_published, published_tuning, read_sweep
 from segloss_ref.writing import write_whole
 
 HERE = Path(__file__).resolve().parent
@@ -52,6 +52,7 @@ def main():
     published = given.published / given.sweep.stem
     left = [run for run in runs if not is_published(run, published)]
     with only_one(folder) as lock:
+        take_tunings(left, folder, published)
         train(left, folder, given.notebook.resolve(), profile, lock)
         provenance = gather(runs, folder / "runs", folder / "table.csv", published=published)
     sys.exit(report(provenance, folder))
@@ -83,6 +84,15 @@ def only_one(folder):
         yield file
 
 
+def take_tunings(runs, folder, published):
+    """What published runs were tuned by is not tuned again."""
+    (folder / "tuning").mkdir(exist_ok=True)
+    for run in {run.tuning.id: run for run in runs if run.tuning}.values():
+        file = folder / "tuning" / f"{run.tuning.id}.json"
+        if not file.exists() and (found := published_tuning(run, published)):
+            write_whole(file, json.dumps(found, indent=1) + "\n")
+
+
 def train(runs, folder, notebook, profile, lock):
     """Lets Snakemake do the runs that are missing. What is there is whole, and stays."""
     on_slurm = yaml.safe_load((profile / "config.yaml").read_text()).get("executor") == "slurm"
@@ -110,7 +120,6 @@ def train(runs, folder, notebook, profile, lock):
 def write_plan(runs, folder, notebook, gpus):
     """What the jobs read: `plan.json`, and the parameters of each run for papermill."""
     tuning = {run.id: f"tuning/{run.tuning.id}.json" for run in runs if run.tuning}
-    (folder / "tuning").mkdir(exist_ok=True)
     for run in runs:
         if run.tuning:
             settings = yaml.safe_dump(dataclasses.asdict(run.tuning.experiment), sort_keys=False)

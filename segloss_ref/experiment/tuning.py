@@ -187,12 +187,15 @@ class _Trials:
 def chosen(experiment: Experiment, tuning: Mapping[str, Any]) -> Experiment:
     """The experiment with the rate and the options that a tuning has chosen.
 
+    The tuning may be that of a longer or shorter run, which shows what more steps alone change.
+
     Raises:
         ValueError: if the tuning is that of other settings.
         RuntimeError: if it has found no rate.
     """
     ours, theirs = dataclasses.asdict(experiment), dict(tuning["settings"])
-    if other := sorted(key for key in ours if key != "seed" and ours[key] != theirs.get(key)):
+    free = {"seed", "steps", "evaluate_every"}
+    if other := sorted(key for key in ours if key not in free and ours[key] != theirs.get(key)):
         raise ValueError(
             "The tuning is that of another experiment. Tune this one, or leave `tuning` out. "
             f"Different: {', '.join(f'{k}={theirs.get(k)!r}, not {ours[k]!r}' for k in other)}"
