@@ -66,7 +66,7 @@ parity: .cache/parity/ready  ## compare the losses with those of Keras, PyTorch,
 # The tests of all that is no loss and runs on the device. What compiles with TensorFlow is skipped.
 ON_DEVICE := tests/test_distance.py tests/test_skeleton.py tests/test_weight_maps.py \
 	tests/test_augmentation.py tests/test_functional.py tests/test_training_loops.py \
-	tests/metrics/test_keras_metrics.py
+	tests/test_getting_started.py tests/metrics/test_keras_metrics.py
 backends: export PYTHONPATH = .
 backends: export JAX_ENABLE_X64 = 1
 backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with what TensorFlow gave
