@@ -251,7 +251,7 @@ class BalancedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
 
 @catalogued(
     family="distribution",
-    chapter="distribution/calibration",
+    chapter="distribution/categorical_cross_entropy",
     citation="ma2021odyssey",
     formula=r"-\sum_c w_c y_c \log p_c",
 )
