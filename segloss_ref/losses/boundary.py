@@ -291,7 +291,7 @@ def mean_curve_distance(
 
 @catalogued(
     family="boundary",
-    chapter="boundary/contour_weights",
+    chapter="boundary/al_arif",
     citation="alarif2017shape",
     formula=r"(1 + E\, [\mathrm{wrong}])\, \mathrm{CE}",
 )
@@ -356,7 +356,7 @@ def difference_over_union(
 
 @catalogued(
     family="boundary",
-    chapter="boundary/contour_weights",
+    chapter="boundary/boundary_dou",
     citation="sun2023boundary",
     formula=r"\frac{\sum (y - p)^2}{\sum (y - p)^2 + (1 - \alpha) \sum y p + s}",
 )
