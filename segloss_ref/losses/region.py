@@ -504,7 +504,7 @@ def sensitivity_specificity(y, p, weight, r):
 
 @catalogued(
     family="region",
-    chapter="region/log_cosh",
+    chapter="region/sensitivity_specificity",
     citation="brosch2015deep",
     formula=(
         r"r \frac{\sum y (y - p)^2}{\sum y} + (1 - r) \frac{\sum (1 - y)(y - p)^2}{\sum "
