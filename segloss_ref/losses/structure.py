@@ -199,7 +199,7 @@ class WindowLoss(RegionLoss):
 
 @catalogued(
     family="boundary",
-    chapter="boundary/active_contour",
+    chapter="boundary/structural_similarity",
     citation="zhao2019correlation",
     formula=(
         r"\frac{\sum f e\, \mathrm{CE}}{\sum f},\ e = \left|\frac{y - \mu_y}{\sigma_y} - "
@@ -266,7 +266,7 @@ def mean_over_grid(batch, x, weight):
 
 @catalogued(
     family="boundary",
-    chapter="boundary/active_contour",
+    chapter="boundary/structural_similarity",
     citation="wang2004image",
     formula=r"1 - \frac{1}{n} \sum l\, c\, s",
 )
@@ -314,7 +314,7 @@ def either(a, b):
 
 @catalogued(
     family="boundary",
-    chapter="boundary/active_contour",
+    chapter="boundary/structural_similarity",
     citation="wang2003multiscale",
     formula=r"1 - \prod_j \left(\frac{1}{n_j} \sum c_j s_j\right)^{\beta_j}",
 )
