@@ -1,5 +1,6 @@
 """The network of the experiments, a small U-Net, and what stands before and behind a network."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -175,7 +176,7 @@ class BatchNormalization(layers.BatchNormalization):
         fused = keras.backend.backend() == "tensorflow" and self.compute_dtype == "float32"
         if not (fused and training and self.trainable and mask is None):
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
+        tf = sys.modules["tensorflow"]  # Keras has it; the package runs where it is not
 
         shape = tf.shape(inputs)
         # The kernel takes images; to the statistics a volume is one that is as high as all slices.
