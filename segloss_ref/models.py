@@ -172,7 +172,9 @@ class BatchNormalization(layers.BatchNormalization):
         [-1.  1.]
     """
 
-    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None):
+    def call(
+        self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         fused = keras.backend.backend() == "tensorflow" and self.compute_dtype == "float32"
         if not (fused and training and self.trainable and mask is None):
             return super().call(inputs, training=training, mask=mask)
