@@ -12,7 +12,7 @@ READY := .venv/ready
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test run serve lock clean lint pairs parity backends wheel bench compare sweep test-slurm
+.PHONY: help setup book look test run serve lock clean lint pairs parity backends wheel bench compare sweep test-slurm
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ book: $(READY)  ## build the book into _build/html
 
 serve: book  ## build the book and show it on http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
+
+look: book  ## open every page in Chromium, wide and as on a phone; says what is wrong
+	@$(BIN)/python tools/look.py
 
 test: lint pairs  ## ruff, text and notebooks in step, pytest, every notebook executed
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests

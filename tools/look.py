@@ -39,8 +39,11 @@ async function look(page, width) {
   if (!inside) return say("not there");
   const wide = inside.documentElement.scrollWidth;
   if (wide > width) {
+    // What scrolls in a box of its own does not make the page wide.
+    const boxed = e => e && (frame.contentWindow.getComputedStyle(e).overflowX !== "visible"
+                             || boxed(e.parentElement.closest("article *")));
     const over = [...inside.querySelectorAll("article *")].filter(
-      e => e.getBoundingClientRect().right > width + 1);
+      e => e.getBoundingClientRect().right > width + 1 && !boxed(e));
     const last = over.length ? over[over.length - 1] : null;
     say(`${wide} pixels wide in a window of ${width}` +
         (last ? `: ${last.tagName} ${last.className} ${last.textContent.slice(0, 60)}` : ""));
