@@ -370,7 +370,7 @@ def published_tuning(run: Run, published: str | PathLike[str]) -> dict[str, Any]
         What `tune` would find, or `None`.
     """
     wanted = json.loads(json.dumps(dataclasses.asdict(run.tuning.experiment)))
-    for file in sorted(Path(published).parent.glob(f"*/{run._words}-seed*.json")):
+    for file in sorted(Path(published).parent.glob(f"*/{f'{run._words}-seed'[:80]}*.json")):
         tuning = json.loads(file.read_text())["runs"][0].get("tuning")
         if tuning and tuning["settings"] == wanted:
             return tuning

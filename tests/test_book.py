@@ -11,6 +11,8 @@ from keras import ops
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from length import CELL, LINES, ROOT, WORDS, length, pages
 
+import segloss_ref
+
 PAGES = {str(page.relative_to(ROOT / "book").with_suffix("")): page for page in pages()}
 BOX = re.compile(r"^(`{3,})\{admonition\} Use it\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"^~~~python\n(.*?)^~~~$", re.DOTALL | re.MULTILINE)
@@ -96,6 +98,14 @@ def test_what_a_box_defines_is_the_loss(name, body):
         want, got = (ops.convert_to_numpy(f(y, z)) for f in (loss, function))
         assert np.isfinite(got).all()
         np.testing.assert_allclose(got.mean(), want, rtol=1e-4, atol=1e-5)
+
+
+def test_every_chapter_on_a_loss_has_a_box():
+    chapters = {entry.chapter for entry in segloss_ref.catalogue()} - LONG
+    found = [name for name, _ in boxes()]
+    for name in chapters:
+        # As many as a reader sees: one that the pattern did not take would not be run.
+        assert found.count(name) == PAGES[name].read_text().count("{admonition} Use it") > 0, name
 
 
 def batches(loss):

@@ -48,7 +48,7 @@ def test_the_lines_for_this_backend_run(names):
     programs = blocks()[1]
     assert sorted(programs) == ["jax", "torch"]
     if (backend := keras.backend.backend()) not in programs:
-        pytest.skip("the page's lines for Keras are those of TensorFlow")
+        pytest.skip("the page has lines for PyTorch and JAX: `make backends` runs them there")
     names = dict(names)
     exec(compile(programs[backend], PAGE.name, "exec"), names)
     gradient = names["gradient"] if backend == "jax" else names["network"].weight.grad
