@@ -10,6 +10,9 @@ READY := .venv/ready
 
 # Of TensorFlow's messages only errors are for readers; they would be stored in the notebooks.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# matplotlib's list of fonts is this copy's own: one that another environment left in the home
+# directory may lack the fonts that matplotlib brings, and each formula would then warn.
+export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book look test run serve lock clean lint pairs parity backends wheel bench compare sweep test-slurm
@@ -27,6 +30,7 @@ $(READY): requirements.txt pyproject.toml tools/ipython_kernel_config.py
 	$(BIN)/pip install --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	install -D --mode 644 tools/ipython_kernel_config.py .venv/etc/ipython/ipython_kernel_config.py
+	$(BIN)/python -c "import matplotlib.font_manager"
 	@touch $@
 
 book: $(READY)  ## build the book into _build/html
