@@ -34,7 +34,7 @@ $(READY): requirements.txt pyproject.toml tools/ipython_kernel_config.py
 	@touch $@
 
 book: $(READY)  ## build the book into _build/html
-	$(BIN)/jupyter-book build . --warningiserror --keep-going
+	$(BIN)/jupyter-book build . --all --warningiserror --keep-going  # of a part, Sphinx loses index entries
 	@$(BIN)/python tools/check_build.py
 	@echo "The book: _build/html/index.html"
 
@@ -42,6 +42,8 @@ serve: book  ## build the book and show it on http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
 
 look: book  ## open every page in Chromium, wide and as on a phone; says what is wrong
+	@command -v chromium chromium-browser google-chrome > /dev/null || [ "$$(id -u)" != 0 ] || \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; }
 	@$(BIN)/python tools/look.py
 
 test: lint pairs  ## ruff, text and notebooks in step, pytest, every notebook executed

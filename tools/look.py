@@ -3,7 +3,8 @@
     python tools/look.py
 
 A page that is wider than the window, at 1300 pixels or on a phone; an error of a script; a page
-without a title, without a description, or with an image that has no alternative text.
+without a title, without a description, or with an image that has no alternative text; a search that
+does not find its page first.
 """
 
 import json
@@ -12,8 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from urllib.parse import unquote
 
 from contents import ROOT, names
@@ -22,19 +26,50 @@ HTML = ROOT / "_build" / "html"
 WIDTHS = (1300, 390)
 #: Pages for one browser; one for all of them runs out of its time.
 AT_ONCE = 6
+#: What people search for, and the page that they want.
+SEARCHES = {
+    "Dice": "region/dice",
+    "IoU": "region/jaccard",
+    "categorical cross-entropy": "distribution/categorical_cross_entropy",
+    "class imbalance": "foundations/imbalance",
+    "install": "start/getting_started",
+    "NDL": "appendix/dice_programs",
+    "weight map": "boundary/shape_aware",
+    "label smoothing": "distribution/calibration",
+    "empty mask": "region/dice",
+    "Lovász": "region/jaccard",
+    "Hausdorff": "boundary/hausdorff",
+    "mixed precision": "foundations/logits",
+}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # Loads the pages one after the other in a frame, and leaves what it found in its own text.
 SCRIPT = """
 const found = [];
-async function look(page, width) {
+const wait = time => new Promise(done => setTimeout(done, time));
+async function open(page, width) {
   const frame = document.createElement("iframe");
   frame.style = `width: ${width}px; height: 900px; border: 0`;
   const loaded = new Promise(done => frame.onload = done);
   frame.src = page;
   document.body.append(frame);
   await loaded;
-  await new Promise(done => setTimeout(done, 400));
+  await wait(400);
+  return frame;
+}
+async function search(words, wanted) {
+  const frame = await open(`search.html?q=${encodeURIComponent(words)}`, WIDTHS[0]);
+  let first = null;
+  for (let i = 0; i < 40 && !first; i++, await wait(100))
+    first = frame.contentDocument.querySelector("#search-results li a");
+  await wait(2000);  // its script still fetches what it shows of each page
+  const hit = first ? first.href : "nothing";
+  if (!hit.includes(`${wanted}.html`))
+    found.push([`a search for "${words}"`, `finds ${hit}, not ${wanted}`]);
+  frame.remove();
+}
+async function look(page, width) {
+  const frame = await open(page, width);
   const say = text => found.push([page, text]), inside = frame.contentDocument;
   if (!inside) return say("not there");
   const wide = inside.documentElement.scrollWidth;
@@ -59,6 +94,7 @@ async function look(page, width) {
 }
 (async () => {
   for (const page of PAGES) for (const width of WIDTHS) await look(page, width);
+  for (const [words, wanted] of SEARCHES) await search(words, wanted);
   document.body.innerHTML = `<pre id="found">${encodeURIComponent(JSON.stringify(found))}</pre>`;
 })();
 """
@@ -71,17 +107,43 @@ def browser() -> str:
     sys.exit(f"A browser is needed, one of {', '.join(BROWSERS)}: Debian's package is chromium.")
 
 
-def looked_at(pages: Iterable[str]) -> list[str]:
-    """What is wrong with these pages, and what goes wrong in their scripts."""
-    addresses = [f"{HTML.as_uri()}/{page}.html" for page in pages]
-    script = SCRIPT.replace("PAGES", json.dumps(addresses)).replace("WIDTHS", json.dumps(WIDTHS))
-    with tempfile.TemporaryDirectory() as folder:
-        start = Path(folder) / "look.html"
-        start.write_text(f"<!doctype html><body><script>{script}</script>")
+@contextmanager
+def served(page: str) -> Iterator[str]:
+    """The address of the built book on this machine, which has `page` as `look.html` for now."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/look.html":
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=HTML)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def looked_at(pages: Iterable[str], searches: Iterable[tuple[str, str]] = ()) -> list[str]:
+    """What is wrong with these pages and searches, and what goes wrong in their scripts."""
+    values = {
+        "PAGES": [f"{page}.html" for page in pages],
+        "WIDTHS": WIDTHS,
+        "SEARCHES": list(searches),
+    }
+    constants = "".join(f"const {name} = {json.dumps(each)};" for name, each in values.items())
+    seconds = 20 * (len(values["PAGES"]) + len(values["SEARCHES"]))
+    page = f"<!doctype html><body><script>{constants}{SCRIPT}</script>"
+    with tempfile.TemporaryDirectory() as profile, served(page) as address:
         command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-        command += ["--allow-file-access-from-files", "--enable-logging=stderr"]
-        command += [f"--user-data-dir={folder}/profile", "--window-size=1400,1000"]
-        command += [f"--virtual-time-budget={20_000 * len(addresses)}", start.as_uri()]
+        command += ["--enable-logging=stderr", f"--user-data-dir={profile}"]
+        command += ["--window-size=1400,1000", f"--virtual-time-budget={1000 * seconds}"]
+        command += [f"{address}/look.html"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     told = re.search(r'<pre id="found">([^<$]*)</pre>', done.stdout)
     if not told:
@@ -89,16 +151,23 @@ def looked_at(pages: Iterable[str]) -> list[str]:
     found = json.loads(unquote(told[1])) + re.findall(
         r"CONSOLE.*?\] \"((?:Uncaught|Failed|Error).*?)\", source: (\S+)", done.stderr
     )
-    return [": ".join(part.removeprefix(f"{HTML.as_uri()}/") for part in pair) for pair in found]
+    return [": ".join(pair).replace(f"{address}/", "") for pair in found]
+
+
+def main() -> int:
+    pages = names()
+    problems = [
+        problem
+        for i in range(0, len(pages), AT_ONCE)
+        for problem in looked_at(pages[i : i + AT_ONCE])
+    ]
+    problems += looked_at([], SEARCHES.items())
+    print(
+        "\n".join(dict.fromkeys(problems))
+        or f"{len(pages)} pages looked at, at {WIDTHS} pixels, and {len(SEARCHES)} searches"
+    )
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    problems = [
-        problem
-        for i in range(0, len(names()), AT_ONCE)
-        for problem in looked_at(names()[i : i + AT_ONCE])
-    ]
-    print(
-        "\n".join(dict.fromkeys(problems)) or f"{len(names())} pages looked at, at {WIDTHS} pixels"
-    )
-    sys.exit(1 if problems else 0)
+    sys.exit(main())
