@@ -15,7 +15,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book look test run serve lock clean lint pairs parity backends wheel bench compare sweep test-slurm
+.PHONY: help setup book look test run serve lock clean lint pairs parity backends wheel bench compare sweep test-slurm \
+	new-loss
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -118,6 +119,9 @@ test-slurm: $(READY)  ## run a small sweep through a Slurm that starts on this m
 		echo "Debian's packages slurm-wlm and munge are needed, and root to start them."; exit 1; \
 	fi
 	SEGLOSS_SLURM=$(SWEEP) $(BIN)/pytest tests/slurm
+
+new-loss: $(READY)  ## make the skeleton of a loss: NAME=SquaredHinge FAMILY=region
+	@$(BIN)/python tools/new_loss.py "$(NAME)" "$(FAMILY)"
 
 lock:  ## resolve pyproject.toml into requirements.txt; UPGRADE=--upgrade takes newer versions
 	$(PYTHON) -m venv .cache/lock

@@ -120,3 +120,7 @@ def batches(loss):
             yield rng.integers(0, classes, (2, 12, 12)) * (share > 0), z
         else:
             yield (rng.random((2, 12, 12, 1)) < share).astype("float32"), z
+
+
+def test_no_page_is_a_skeleton():
+    assert [name for name, page in PAGES.items() if "TODO" in page.read_text()] == []

@@ -87,7 +87,7 @@ def test_the_class_is_named_and_documented(entry):
     parts = ["Formula", "Args:", "Shapes:", "Returns:", "Raises:", "Example:", "Source:"]
     places = [documentation.find(f"\n{part}") for part in parts]
     assert -1 not in places and places == sorted(places)
-    assert documentation.splitlines()[0].endswith(".")
+    assert documentation.splitlines()[0].endswith(".") and "TODO" not in documentation
 
 
 @each
