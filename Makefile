@@ -96,13 +96,14 @@ bench: $(READY) .cache/parity/ready .cache/jax/ready  ## measure speed beside ot
 		benchmarks/bench_weight_maps.py
 
 MINUTES ?= 30
-COMPARED := results/compare
+COMPARED := $(CURDIR)/results/compare
 compare: $(READY)  ## which loss for DATA=folder? trains for MINUTES=30, and makes a page of what it finds
 	@test -d "$(DATA)" || { echo "Name a folder with images/ and masks/: make compare DATA=my_cells"; exit 1; }
 	@mkdir -p $(COMPARED)
 	$(BIN)/papermill notebooks/experiments/compare.ipynb $(COMPARED)/compare.ipynb \
 		-p data_dir "$(DATA)" -p minutes $(MINUTES) -p out "$(COMPARED)/runs"
 	$(BIN)/jupyter-book build --quiet $(COMPARED)/compare.ipynb --config _config.yml --path-output $(COMPARED)
+	@install --mode 644 book/static/book.css $(COMPARED)/_build/_page/compare/html/_static/
 	@echo "The page: $(COMPARED)/_build/_page/compare/html/compare.html"
 
 SWEEP ?= workflow/sweeps/smoke.yaml

@@ -37,7 +37,7 @@ def test_make_commands_exist():
 
 def papermill(out, *more):
     """The README's command, with more parameters behind it: the last of a name wins."""
-    (line,) = (s for s in snippets("sh") if "first_comparison" in s)
+    (line,) = (s for s in snippets("sh") if "-p dataset nuclei" in s)
     command = shlex.split(line)
     assert command[0] == ".venv/bin/papermill"
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", *command[1:], *more]
@@ -48,20 +48,18 @@ def papermill(out, *more):
 
 @pytest.mark.requires_data("nuclei")
 def test_the_experiment_reruns_with_its_parameters(tmp_path):
-    table = tmp_path / "table.csv"
-    out = tmp_path / "out.ipynb"
-    done = papermill(out, "-p", "steps", "10", "-p", "limit", "3", "-p", "results", str(table))
+    folder, out = tmp_path / "run", tmp_path / "out.ipynb"
+    given = {"steps": 10, "evaluate_every": 5, "limit": 3, "learning_rate": 0.003, "out": folder}
+    done = papermill(out, *(part for name in given for part in ("-p", name, str(given[name]))))
     assert done.returncode == 0, done.stderr[-2000:]
     printed = str(nbformat.read(out, as_version=4).cells)
-    assert "5 runs on nuclei" in printed
-    lines = table.read_text().splitlines()
-    assert lines[0] == "run,seed,dataset,metric,value"
-    assert len(lines) == 1 + 5 * 7  # five runs, seven metrics
-    record = json.loads(table.with_suffix(".json").read_text())[0]
-    assert record["settings"]["dataset"] == "nuclei" and record["settings"]["steps"] == 10
+    assert "DiceLoss on nuclei, seed 0" in printed
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + 3
+    settings = json.loads((folder / "record.json").read_text())["settings"]
+    assert settings["dataset"] == "nuclei" and settings["steps"] == 10
 
 
 def test_a_parameter_that_does_not_exist_is_an_error(tmp_path):
     done = papermill(tmp_path / "out.ipynb", "-p", "stepps", "10")
     assert done.returncode != 0
-    assert "There is no parameter stepps. There are: crop, dataset" in done.stderr
+    assert "There is no parameter stepps, of this notebook or of DiceLoss. Settings" in done.stderr

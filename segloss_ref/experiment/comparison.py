@@ -26,6 +26,7 @@ from segloss_ref.experiment.tuning import LEARNING_RATES, MOST_TRIALS, trial_ste
 
 #: What a comparison has at least: with less nothing is learnt that could be compared.
 FEWEST_STEPS = 40
+FEWEST_SEEDS = 2  # from one run nothing can be said of a loss
 # A part of the time is kept for what cannot be foreseen, such as tests of images with many objects.
 _KEPT = 0.1
 _LOOKS = 8
@@ -41,6 +42,7 @@ class Plan:
         seeds: Of each loss.
         trials: Steps of a trial of the tuning.
         minutes: That it will take, from the time of a step of each loss here.
+        within: Minutes that it must not take longer than; `None`: as long as it takes.
     """
 
     losses: Mapping[str, str]
@@ -48,6 +50,7 @@ class Plan:
     seeds: int
     trials: int
     minutes: float
+    within: float | None = None
 
     def __str__(self) -> str:
         return (
@@ -114,7 +117,7 @@ def planned(
             do not fit together.
     """
     check_number("minutes", minutes, above=0)
-    check_whole("seeds", seeds, at_least=2)
+    check_whole("seeds", seeds, at_least=FEWEST_SEEDS)
     if len(losses) < 2:
         raise ValueError(f"At least two losses are compared. Received: {list(losses)}")
     images, validation, _ = splits_of(experiment)
@@ -126,10 +129,11 @@ def planned(
         found = ((MOST_TRIALS + seeds) * t.start + each * t.step + looks * t.look for t in timings)
         return sum(found) / (1 - _KEPT)
 
+    within = minutes if steps is None else None
     if steps is None:
         steps = _most_steps(seconds, minutes, f"{len(losses)} losses and {seeds} seeds")
     shared = _with(experiment, steps)
-    return Plan(dict(losses), shared, seeds, trial_steps(shared), seconds(steps) / 60)
+    return Plan(dict(losses), shared, seeds, trial_steps(shared), seconds(steps) / 60, within)
 
 
 def _most_steps(seconds, minutes, what):
@@ -149,9 +153,11 @@ def _most_steps(seconds, minutes, what):
 def carried_out(
     plan: Plan, folder: str | PathLike[str], say: Callable[[str], Any] = print
 ) -> dict[str, list[Path]]:
-    """Trains what is planned: the tuning of each loss, then its seeds.
+    """Trains what is planned: the tuning of each loss, then all losses seed by seed.
 
-    Killed and called again with the same plan, it goes on from where it was.
+    Where the machine turns out slower than the plan, as when others use it too, the seeds for which
+    no time is left are left out, of all losses alike; two are always run. Killed and called again
+    with the same plan, it goes on from where it was.
 
     Args:
         plan: See `planned`.
@@ -161,22 +167,41 @@ def carried_out(
     Returns:
         The folders of the runs of each loss, see `run`.
     """
-    folder, found = Path(folder), {}
-    for number, (name, loss) in enumerate(plan.losses.items()):
-        start = time.perf_counter()
-        place = folder / f"{number}-{re.sub('[^A-Za-z0-9]+', '-', name)[:40].strip('-')}"
-        experiment = _of(plan.experiment, loss)
-        tuning = place / "tuning.json"
-        if not tuning.exists():
-            tune(dataclasses.replace(experiment, seed=tuning_seed(range(plan.seeds))), tuning)
-        found[name] = [place / f"seed-{seed}" for seed in range(plan.seeds)]
-        for seed, out in enumerate(found[name]):
+    places = {
+        name: Path(folder) / f"{i}-{re.sub('[^A-Za-z0-9]+', '-', name)[:40].strip('-')}"
+        for i, name in enumerate(plan.losses)
+    }
+    started = time.perf_counter()
+    for name, loss in plan.losses.items():
+        _tuned(plan, loss, places[name] / "tuning.json")
+        rate = json.loads((places[name] / "tuning.json").read_text())["chosen"]["learning_rate"]
+        say(f"{name}: learning rate {rate:g}")
+    done, took = 0, 0.0
+    while done < plan.seeds and not (done >= FEWEST_SEEDS and _is_late(plan, started, took)):
+        begun = time.perf_counter()
+        for name, loss in plan.losses.items():
+            out = places[name] / f"seed-{done}"
             if not out.exists():
-                run(dataclasses.replace(experiment, seed=seed), out, tuning=tuning)
-        took = time.perf_counter() - start
-        rate = json.loads(tuning.read_text())["chosen"]["learning_rate"]
-        say(f"{name}: rate {rate:g}, {took / 60:.1f} minutes")
-    return found
+                experiment = dataclasses.replace(_of(plan.experiment, loss), seed=done)
+                run(experiment, out, tuning=places[name] / "tuning.json")
+        done, took = done + 1, time.perf_counter() - begun
+    spent = (time.perf_counter() - started) / 60
+    say(f"{done} of {plan.seeds} seeds of each loss in {spent:.0f} minutes")
+    return {
+        name: [place / f"seed-{seed}" for seed in range(done)] for name, place in places.items()
+    }
+
+
+def _tuned(plan, loss, file):
+    if not file.exists():
+        seed = tuning_seed(range(plan.seeds))
+        tune(dataclasses.replace(_of(plan.experiment, loss), seed=seed), file)
+
+
+def _is_late(plan, started, next_one):
+    """Whether one more seed, which takes so many seconds, would end too late."""
+    spent = time.perf_counter() - started
+    return plan.within is not None and spent + next_one > 60 * plan.within
 
 
 def _of(experiment, loss):

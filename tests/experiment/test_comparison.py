@@ -1,6 +1,8 @@
 """Comparisons in a given time: the plan keeps to it, and the runs are those of the plan."""
 
 import dataclasses
+import itertools
+from types import SimpleNamespace
 
 import pytest
 from small import SMALL
@@ -62,11 +64,35 @@ def test_runs_of_a_plan_are_kept_and_not_made_again(tmp_path):
     plan = Plan(LOSSES, shared, seeds=2, trials=8, minutes=1.0)
     said = []
     found = carried_out(plan, tmp_path, said.append)
-    assert list(found) == list(LOSSES) and len(said) == 2
+    assert list(found) == list(LOSSES) and "2 of 2 seeds" in said[-1]
     files = [folder / "metrics.csv" for folders in found.values() for folder in folders]
     made = [file.stat().st_mtime_ns for file in files]
     assert carried_out(plan, tmp_path, said.append) == found
     assert [file.stat().st_mtime_ns for file in files] == made
+
+
+def test_seeds_that_would_end_too_late_are_left_out_of_all_losses(tmp_path, monkeypatch):
+    shared = dataclasses.replace(Experiment(**SMALL), steps=8, evaluate_every=4, learning_rate=None)
+    plan = Plan(LOSSES, shared, seeds=4, trials=8, minutes=9.0, within=10.0)
+    clock = itertools.count(step=60)  # each question for the time is a minute later
+    made = []
+
+    def choose(plan, loss, file):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text('{"chosen": {"learning_rate": 0.003}}')
+
+    monkeypatch.setattr(comparison, "_tuned", choose)
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(comparison, "run", lambda experiment, out, tuning: made.append(out))
+    said = []
+    found = carried_out(plan, tmp_path, said.append)
+    # A seed takes a minute; the time is asked for at 5 and at 8.
+    assert {len(folders) for folders in found.values()} == {4}
+    plan = dataclasses.replace(plan, within=5.0)
+    clock = itertools.count(step=60)
+    found = carried_out(plan, tmp_path, said.append)
+    assert {len(folders) for folders in found.values()} == {2}
+    assert said[-1].startswith("2 of 4 seeds of each loss")
 
 
 @pytest.mark.parametrize(
