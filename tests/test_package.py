@@ -20,19 +20,6 @@ import modules
 ROOT = Path(__file__).resolve().parent.parent
 #: What only a part of the package needs, and `import segloss_ref` must not wait for.
 HEAVY = "matplotlib pandas yaml PIL skimage tifffile nibabel pooch platformdirs scipy.stats"
-#: Parts whose public functions do not have all their type hints yet. `functional` is made of the
-#: hints of the losses: it is done when they are.
-UNHINTED = (
-    "segloss_ref.losses.arithmetic",
-    "segloss_ref.losses.base",
-    "segloss_ref.losses.distribution",
-    "segloss_ref.losses.expressions",
-    "segloss_ref.losses.inputs",
-    "segloss_ref.losses.region",
-    "segloss_ref.losses.structure",
-    "segloss_ref.losses.topology",
-    "segloss_ref.functional",
-)
 
 
 def test_imports_run_one_way():
@@ -181,6 +168,6 @@ def test_public_functions_have_type_hints():
         parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
         missing = [p.name for p in parameters if p.annotation is p.empty]
         missing += ["return"] * (signature.return_annotation is signature.empty)
-        if missing and not path.startswith(UNHINTED):
+        if missing:
             bare[path] = missing
     assert not bare

@@ -4,12 +4,15 @@ Its three bases, for means over pixels and for sums over regions, and the algebr
 """
 
 import numbers
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from segloss_ref.catalogue import catalogued, defaults_of, settings_of
 from segloss_ref.checks import (
+    Tensor,
     check_choice,
     check_data_format,
     check_flag,
@@ -29,7 +32,7 @@ class _Reduction(keras.losses.Loss):
     distribution strategy it divides by the number of replicas.
     """
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return y_pred
 
 
@@ -84,11 +87,11 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
     """
 
     #: What `y_true` holds: a "mask", or "instances" (an instance map).
-    truth = "mask"
+    truth: str = "mask"
     #: Which classes it takes: one, several with one softmax, several with a sigmoid each.
-    takes = ("binary", "exclusive", "independent")
+    takes: tuple[str, ...] = ("binary", "exclusive", "independent")
     #: The numbers of spatial dimensions that it takes.
-    dimensions = (2, 3)
+    dimensions: tuple[int, ...] = (2, 3)
 
     def __init__(
         self,
@@ -101,7 +104,7 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: str | None = None,
-    ):
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.from_logits = check_flag("from_logits", from_logits)
         self.multilabel = check_flag("multilabel", multilabel)
@@ -111,7 +114,7 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         self.ignore_class = tuple(ignore_class) if several else ignore_class
         self.data_format = check_data_format(data_format, keras.config.image_data_format())
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         fixed = getattr(self, "_settled", False) and name != "name"
         if fixed and name in settings_of(type(self)):
             raise AttributeError(
@@ -121,7 +124,7 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
             )
         super().__setattr__(name, value)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """The call that makes it, without defaults: `DiceLoss(smooth=0.1, from_logits=True)`."""
         ours = {"data_format": keras.config.image_data_format(), "dtype": keras.config.floatx()}
         known = {k: ours.get(k, default) for k, default in defaults_of(type(self)).items()}
@@ -132,25 +135,29 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
-    def compute_dtype(self):
+    def compute_dtype(self) -> str:
         """float64 if asked for, else float32: half precision overflows in a sum over pixels."""
         return "float64" if self.dtype == "float64" else "float32"
 
-    def batch_of(self, y_true, y_pred, sample_weight=None) -> Batch:
+    def batch_of(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Batch:
         """One call in the form that the formulas are written for."""
         return as_batch(y_true, y_pred, sample_weight, loss=self)
 
-    def region_values(self, batch: Batch):
+    def region_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The value of each region and its weight in the mean, both `(regions,)`."""
         raise NotImplementedError
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of each image, `(batch,)`."""
         return sum(
             factor * values * weight for factor, values, weight in self.terms(y_true, y_pred)
         )
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
         with keras.name_scope(self.name):
             reduce = _Reduction(name=self.name, reduction=self.reduction, dtype=self.dtype)
             terms = self.terms(y_true, y_pred, sample_weight)
@@ -159,7 +166,9 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
             nothing = tuple(value.shape) == (0,) and self.reduction not in (None, "none")
             return ops.sum(value) if nothing else value
 
-    def terms(self, y_true, y_pred, sample_weight=None):
+    def terms(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> list[tuple[Any, Tensor, Tensor]]:
         """What the loss is the sum of, each term reduced on its own.
 
         A list of `(factor, values, weights)`: a number, and the loss of each image and its weight
@@ -167,14 +176,14 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
         """
         return self.terms_of(self.batch_of(y_true, y_pred, sample_weight))
 
-    def terms_of(self, batch):
+    def terms_of(self, batch: Batch) -> list[tuple[Any, Tensor, Tensor]]:
         """`terms` of a batch, which several losses may share."""
         if isinstance(batch.grid[0], int) and batch.grid[0] == 0:
             return [(1.0, *2 * (ops.zeros((0,), dtype=self.compute_dtype),))]
         each = (ops.broadcast_to(x, batch.grid[:1]) for x in self.region_values(batch))
         return [(1.0, *each)]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "from_logits": self.from_logits,
@@ -185,7 +194,7 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
             "dtype": self.dtype,  # Keras's own get_config forgets it
         }
 
-    def __add__(self, other):
+    def __add__(self, other: "SegmentationLoss | int") -> "SegmentationLoss":
         if isinstance(other, SegmentationLoss):
             return CompoundLoss([self, other])
         if isinstance(other, numbers.Real) and other == 0:  # where `sum` begins
@@ -197,12 +206,12 @@ class SegmentationLoss(keras.losses.Loss, metaclass=_Settled):
 
     __radd__ = __add__
 
-    def __mul__(self, factor):
+    def __mul__(self, factor: float | keras.Variable) -> "CompoundLoss":
         return CompoundLoss([self], weights=[factor])
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor):
+    def __truediv__(self, divisor: float) -> "CompoundLoss":
         return self * (1 / check_number("divisor", divisor, above=0))
 
 
@@ -213,24 +222,24 @@ class PixelLoss(SegmentationLoss):
     loss; `reduction="mean_with_sample_weight"` divides by the sum of the weights instead.
     """
 
-    def pixel_values(self, batch):
+    def pixel_values(self, batch: Batch) -> Tensor:
         """The loss of each pixel, `(regions, pixels, 1)`."""
         raise NotImplementedError
 
-    def region_values(self, batch):
+    def region_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         values = mean_over_pixels(self.pixel_values(batch), batch)[:, 0]
         # Keras multiplies the two again; apart, they let it divide by the sum of the weights.
         return values, batch.image_weight * mean_weight(batch)
 
 
-def mean_over_pixels(values, batch):
+def mean_over_pixels(values: Tensor, batch: Batch) -> Tensor:
     """The weighted mean over the pixels of each region, `(regions, classes)`."""
     if batch.mass is None:
         return total(values) / ops.cast(ops.shape(values)[1], values.dtype)
     return ratio(total(values, batch.mass), total(batch.mass))
 
 
-def mean_weight(batch):
+def mean_weight(batch: Batch) -> Tensor:
     """The mean weight of the pixels of each region that are in the picture, `(regions,)`."""
     if batch.mass is None:
         return ops.ones_like(batch.image_weight)
@@ -260,21 +269,21 @@ class RegionLoss(SegmentationLoss):
     def __init__(
         self,
         *,
-        class_weights: tuple[float, ...] | None = None,
+        class_weights: Sequence[float] | None = None,
         include_background: bool = True,
         classes: str = "all",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.class_weights = check_weights("class_weights", class_weights)
         self.include_background = check_flag("include_background", include_background)
         self.classes = check_choice("classes", classes, ("all", "present"))
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         """The loss of each class, `(regions, classes)`."""
         raise NotImplementedError
 
-    def region_values(self, batch):
+    def region_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         values = self.class_values(batch)
         weights = ops.convert_to_tensor(self.weights_of(values.shape[-1]), dtype=values.dtype)
         if self.classes == "present" and batch.prediction.softmax:
@@ -283,7 +292,7 @@ class RegionLoss(SegmentationLoss):
             weights = ops.where(some, weights * present, weights)
         return ops.sum(weights * values, axis=-1) / ops.sum(weights, axis=-1), batch.image_weight
 
-    def weights_of(self, classes):
+    def weights_of(self, classes: int) -> tuple[float, ...]:
         """The weight of each of so many classes."""
         weights = self.class_weights or (1.0,) * classes
         if len(weights) != classes:
@@ -301,7 +310,7 @@ class RegionLoss(SegmentationLoss):
             )
         return weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "class_weights": self.class_weights,
@@ -317,14 +326,14 @@ class ClassPixelLoss(RegionLoss):
         **kwargs: see `RegionLoss` and `SegmentationLoss`.
     """
 
-    def class_pixel_values(self, batch):
+    def class_pixel_values(self, batch: Batch) -> Tensor:
         """The loss of each pixel and class, `(regions, pixels, classes)`."""
         raise NotImplementedError
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return mean_over_pixels(self.class_pixel_values(batch), batch)
 
-    def region_values(self, batch):
+    def region_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         values, image_weight = super().region_values(batch)
         # Pixel weights as in `PixelLoss`: a map of mean 2 doubles the loss.
         return values, image_weight * mean_weight(batch)
@@ -370,7 +379,13 @@ class CompoundLoss(SegmentationLoss):
     Source: common practice; Ma et al. 2021 ("Loss odyssey") compare such sums.
     """
 
-    def __init__(self, losses=None, weights=None, *, name: str | None = None):
+    def __init__(
+        self,
+        losses: Sequence[SegmentationLoss] | None = None,
+        weights: Sequence[float | keras.Variable] | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
         losses = _default_parts() if losses is None else list(losses)
         weights = [1.0] * len(losses) if weights is None else list(weights)
         _check_parts(losses, weights)
@@ -388,7 +403,9 @@ class CompoundLoss(SegmentationLoss):
         super().__init__(name=name or "_".join(part.name for part in parts), **shared)
         self.losses, self.weights, self.truth = tuple(parts), tuple(factors), parts[0].truth
 
-    def terms(self, y_true, y_pred, sample_weight=None):
+    def terms(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> list[tuple[Any, Tensor, Tensor]]:
         batches, found = {}, []
         for weight, loss in zip(self.weights, self.losses):
             way = _way_of_reading(loss)
@@ -401,13 +418,13 @@ class CompoundLoss(SegmentationLoss):
             found += [(_current(weight) * factor, *value) for factor, *value in terms]
         return found
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.losses]
         weights = [float(ops.convert_to_numpy(w)) for w in self.weights]
         return {"losses": losses, "weights": weights, "name": self.name}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         losses = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
         return cls(**{**config, "losses": losses})
 

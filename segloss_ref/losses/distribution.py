@@ -1,9 +1,13 @@
 """Losses that compare the predicted distribution of each pixel with the true one."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
 from segloss_ref.checks import (
+    Tensor,
     check_flag,
     check_number,
     check_spacing,
@@ -13,6 +17,7 @@ from segloss_ref.checks import (
 from segloss_ref.distance import signed_distance
 from segloss_ref.losses.arithmetic import flat, mean, ratio
 from segloss_ref.losses.base import PixelLoss
+from segloss_ref.losses.inputs import Batch
 
 
 class TrueClassLoss(PixelLoss):
@@ -28,29 +33,29 @@ class TrueClassLoss(PixelLoss):
         **kwargs: the arguments of every loss, see `SegmentationLoss`.
     """
 
-    def __init__(self, *, class_weights: tuple[float, ...] | None = None, **kwargs):
+    def __init__(self, *, class_weights: Sequence[float] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.class_weights = check_weights("class_weights", class_weights)
 
-    def cost(self, log_p, log_not_p):
+    def cost(self, log_p: Tensor, log_not_p: Tensor) -> Tensor:
         """c(p), element by element, from log p and log(1 - p), both of which are finite."""
         return -log_p
 
-    def class_factors(self, batch):
+    def class_factors(self, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
         """Factors of the terms with y and with 1 - y: numbers, or something for each class."""
         return 1.0, 1.0
 
-    def factors_of_classes(self, batch):
+    def factors_of_classes(self, batch: Batch) -> Tensor | None:
         """`class_weights`, to multiply both terms with, or `None`."""
         if self.class_weights is None:
             return None
         return for_each_class("class_weights", self.class_weights, batch.y)
 
-    def labels(self, y):
+    def labels(self, y: Tensor) -> Tensor:
         """The labels that the terms are made of: y itself, or smoothed."""
         return y
 
-    def pixel_values(self, batch):
+    def pixel_values(self, batch: Batch) -> Tensor:
         positive, negative = self.class_factors(batch)
         weights = self.factors_of_classes(batch)
         if weights is not None:
@@ -92,7 +97,7 @@ class TrueClassLoss(PixelLoss):
     def _is_cross_entropy(self):
         return type(self).cost is TrueClassLoss.cost
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "class_weights": self.class_weights}
 
 
@@ -101,7 +106,7 @@ def _times(factor, x):
     return x if isinstance(factor, float) and factor == 1 else factor * x
 
 
-def background_share(y, weight):
+def background_share(y: Tensor, weight: Tensor) -> Tensor:
     """The share of background in each region and class, `(regions, 1, classes)`."""
     total = ops.sum(weight, axis=1, keepdims=True)
     return ratio(ops.sum(weight * (1 - y), axis=1, keepdims=True), total)
@@ -140,20 +145,26 @@ class BinaryCrossEntropyLoss(TrueClassLoss):
 
     takes = ("binary", "independent")
 
-    def __init__(self, *, label_smoothing=0.0, name="binary_cross_entropy", **kwargs):
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        name: str | None = "binary_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.label_smoothing = check_number(
             "label_smoothing", label_smoothing, at_least=0, at_most=1
         )
 
-    def labels(self, y):
+    def labels(self, y: Tensor) -> Tensor:
         return smoothed(y, self.label_smoothing, 2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-def smoothed(y, a, classes):
+def smoothed(y: Tensor, a: float, classes: int) -> Tensor:
     """Labels moved by a towards the same share of so many classes."""
     return y if a == 0 else (1 - a) * y + a / classes
 
@@ -189,18 +200,24 @@ class WeightedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
         weighted cross-entropy.
     """
 
-    def __init__(self, beta=1.0, *, name="weighted_binary_cross_entropy", **kwargs):
+    def __init__(
+        self,
+        beta: float | tuple[float, ...] | list[float] = 1.0,
+        *,
+        name: str | None = "weighted_binary_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         several = isinstance(beta, (tuple, list))
         numbers = tuple(check_number("beta", b, above=0) for b in (beta if several else [beta]))
         self.beta = numbers if several else numbers[0]
 
-    def class_factors(self, batch):
+    def class_factors(self, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
         if isinstance(self.beta, tuple):
             return for_each_class("beta", self.beta, batch.y), 1.0
         return self.beta, 1.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta": self.beta}
 
 
@@ -237,15 +254,21 @@ class BalancedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
         (arXiv:2006.14822), eq. 3.
     """
 
-    def __init__(self, beta=None, *, name="balanced_binary_cross_entropy", **kwargs):
+    def __init__(
+        self,
+        beta: float | None = None,
+        *,
+        name: str | None = "balanced_binary_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.beta = None if beta is None else check_number("beta", beta, at_least=0, at_most=1)
 
-    def class_factors(self, batch):
+    def class_factors(self, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
         beta = background_share(batch.y, batch.weight) if self.beta is None else self.beta
         return beta, 1 - beta
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta": self.beta}
 
 
@@ -286,25 +309,25 @@ class CategoricalCrossEntropyLoss(TrueClassLoss):
 
     def __init__(
         self,
-        class_weights: tuple[float, ...] | None = None,
+        class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         *,
         name: str | None = "categorical_cross_entropy",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, class_weights=class_weights, **kwargs)
         self.label_smoothing = check_number(
             "label_smoothing", label_smoothing, at_least=0, at_most=1
         )
 
-    def labels(self, y):
+    def labels(self, y: Tensor) -> Tensor:
         return smoothed(y, self.label_smoothing, y.shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-def for_each_class(name, numbers, y):
+def for_each_class(name: str, numbers: Sequence[float], y: Tensor) -> Tensor:
     """A setting with one number per class, to multiply `y` with."""
     if len(numbers) != y.shape[-1]:
         raise ValueError(
@@ -314,7 +337,7 @@ def for_each_class(name, numbers, y):
     return ops.convert_to_tensor(numbers, dtype=y.dtype)
 
 
-def focal(log_p, log_not_p, gamma):
+def focal(log_p: Tensor, log_not_p: Tensor, gamma: Tensor | float) -> Tensor:
     """`-(1 - p)^γ log p`, element by element.
 
     The power is taken in log space: for γ < 1 its slope at 1 - p = 0 is infinite, but that of
@@ -360,15 +383,22 @@ class FocalLoss(TrueClassLoss):
         here the terms of y and of 1 - y are weighed, as in cross-entropy.
     """
 
-    def __init__(self, alpha=0.25, gamma=2.0, *, name="focal", **kwargs):
+    def __init__(
+        self,
+        alpha: float | Sequence[float] | None = 0.25,
+        gamma: float = 2.0,
+        *,
+        name: str | None = "focal",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.alpha = _check_alpha(alpha)
         self.gamma = check_number("gamma", gamma, at_least=0)
 
-    def cost(self, log_p, log_not_p):
+    def cost(self, log_p: Tensor, log_not_p: Tensor) -> Tensor:
         return focal(log_p, log_not_p, self.gamma)
 
-    def class_factors(self, batch):
+    def class_factors(self, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
         alpha = self.alpha
         if alpha is None:
             return 1.0, 1.0
@@ -376,7 +406,7 @@ class FocalLoss(TrueClassLoss):
             alpha = for_each_class("alpha", alpha, batch.y)
         return alpha, 1 - alpha
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
 
 
@@ -387,7 +417,7 @@ def _check_alpha(alpha):
     return tuple(check_number(f"alpha[{i}]", a, at_most=1) for i, a in numbers)
 
 
-def hardest(losses, counted, k):
+def hardest(losses: Tensor, counted: Tensor, k: float) -> Tensor:
     """n / m at the m = k n pixels with the largest losses, else 0; n pixels are counted.
 
     m is rounded to the nearest number, and at least 1. The mean over n of `losses` times this is
@@ -403,7 +433,7 @@ def hardest(losses, counted, k):
     return n / m * (harder + share * equal)
 
 
-def largest_but(x, m):
+def largest_but(x: Tensor, m: Tensor) -> Tensor:
     """The m-th largest value along axis 1, m of shape `(regions, 1, 1)`; it has no gradient.
 
     By halving the interval it lies in until that holds one number: 25 to 50 rounds of counting in
@@ -465,16 +495,18 @@ class TopKCrossEntropyLoss(TrueClassLoss):
         ranks the pixels of the whole batch together.
     """
 
-    def __init__(self, k=0.1, *, name="top_k_cross_entropy", **kwargs):
+    def __init__(
+        self, k: float = 0.1, *, name: str | None = "top_k_cross_entropy", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.k = check_number("k", k, above=0, at_most=1)
 
-    def pixel_values(self, batch):
+    def pixel_values(self, batch: Batch) -> Tensor:
         losses = super().pixel_values(batch)
         weighted = ops.stop_gradient(batch.weight * losses)
         return losses * hardest(weighted, batch.weight > 0, self.k)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "k": self.k}
 
 
@@ -508,14 +540,14 @@ class PolyLoss(TrueClassLoss):
         each task, among them 2 for image classification and -1 for object detection.
     """
 
-    def __init__(self, epsilon=1.0, *, name="poly", **kwargs):
+    def __init__(self, epsilon: float = 1.0, *, name: str | None = "poly", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.epsilon = check_number("epsilon", epsilon, at_least=-1)
 
-    def cost(self, log_p, log_not_p):
+    def cost(self, log_p: Tensor, log_not_p: Tensor) -> Tensor:
         return -log_p - self.epsilon * ops.expm1(log_p)  # 1 - p without cancellation
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
@@ -550,18 +582,20 @@ class GeneralizedCrossEntropyLoss(TrueClassLoss):
         maps and probabilities only, and q below 1.
     """
 
-    def __init__(self, q=0.7, *, name="generalized_cross_entropy", **kwargs):
+    def __init__(
+        self, q: float = 0.7, *, name: str | None = "generalized_cross_entropy", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.q = check_number("q", q, above=0, at_most=1)
 
-    def cost(self, log_p, log_not_p):
+    def cost(self, log_p: Tensor, log_not_p: Tensor) -> Tensor:
         return -ops.expm1(self.q * log_p) / self.q  # 1 - p^q without cancellation, also as q -> 0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "q": self.q}
 
 
-def window_sums(x, size):
+def window_sums(x: Tensor, size: int) -> Tensor:
     """Sums over the window of `size` pixels along each axis of the grid around each pixel."""
     reach = size // 2
     for axis in range(1, len(x.shape) - 1):
@@ -571,7 +605,7 @@ def window_sums(x, size):
     return x
 
 
-def neighbour_shares(y, counted, size):
+def neighbour_shares(y: Tensor, counted: Tensor, size: int) -> Tensor:
     """The share of each class among the pixels counted in the window around each pixel.
 
     `y` and `counted` lie on the grid. The window ends where the picture does.
@@ -620,12 +654,19 @@ class NeighborAwareCalibrationLoss(TrueClassLoss):
 
     takes = ("exclusive",)
 
-    def __init__(self, neighbor_weight=0.1, size=3, *, name="neighbor_aware_calibration", **kwargs):
+    def __init__(
+        self,
+        neighbor_weight: float = 0.1,
+        size: int = 3,
+        *,
+        name: str | None = "neighbor_aware_calibration",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.neighbor_weight = check_number("neighbor_weight", neighbor_weight, at_least=0)
         self.size = check_whole("size", size, at_least=1, odd=True)
 
-    def pixel_values(self, batch):
+    def pixel_values(self, batch: Batch) -> Tensor:
         counted = ops.cast(batch.weight > 0, batch.y.dtype)
         shares = neighbour_shares(batch.on_grid(batch.y), batch.on_grid(counted), self.size)
         distance = ops.abs(batch.in_regions(shares) - self._logits(batch.prediction))
@@ -637,11 +678,11 @@ class NeighborAwareCalibrationLoss(TrueClassLoss):
         z = prediction.log_p
         return z - mean(z, keepdims=True) + 1 / z.shape[-1]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "neighbor_weight": self.neighbor_weight, "size": self.size}
 
 
-def reversed_distance(distance, normalize):
+def reversed_distance(distance: Tensor, normalize: bool) -> Tensor:
     """How much nearer to the boundary each pixel is than the farthest one on its side.
 
     Args:
@@ -700,18 +741,23 @@ class DistancePenaltyCrossEntropyLoss(TrueClassLoss):
     """
 
     def __init__(
-        self, normalize=False, spacing=1.0, *, name="distance_penalty_cross_entropy", **kwargs
-    ):
+        self,
+        normalize: bool = False,
+        spacing: float | tuple[float, ...] = 1.0,
+        *,
+        name: str | None = "distance_penalty_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.normalize = check_flag("normalize", normalize)
         self.spacing = check_spacing("spacing", spacing)
 
-    def class_factors(self, batch):
+    def class_factors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         mask, valid = batch.on_grid(batch.y) > 0.5, batch.on_grid(batch.weight) > 0
         distance = signed_distance(mask, valid, batch.y.dtype, self.spacing)
         factor = 1 + batch.in_regions(reversed_distance(distance, self.normalize))
         return factor, factor
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"normalize": self.normalize, "spacing": self.spacing}
         return {**super().get_config(), **own}

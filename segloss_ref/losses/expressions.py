@@ -3,6 +3,8 @@
 import ast
 import numbers
 import operator
+from collections.abc import Mapping
+from typing import Any
 
 from segloss_ref.catalogue import loss_class, settings_of
 from segloss_ref.checks import did_you_mean
@@ -11,7 +13,9 @@ from segloss_ref.losses.base import CompoundLoss, SegmentationLoss
 _OPERATIONS = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
-def loss_of(expression: str, options: dict | None = None, **settings) -> SegmentationLoss:
+def loss_of(
+    expression: str, options: Mapping[str, Any] | None = None, **settings: Any
+) -> SegmentationLoss:
     """The loss that a text describes, in the Python that would make it.
 
     Only names of the catalogue, settings, `+`, `*` and `/` are read; nothing is executed. What

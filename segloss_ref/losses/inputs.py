@@ -9,13 +9,14 @@ graphs. What is out of range is refused there. In a graph it becomes NaN, which 
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 from keras import ops
 
-from segloss_ref.checks import VOID, check_data_format, check_labels, visible
+from segloss_ref.checks import VOID, Tensor, check_data_format, check_labels, visible
 from segloss_ref.losses.arithmetic import flat
 
 # How far a probability or a soft label may lie outside of [0, 1], and the sum of a pixel's classes
@@ -34,30 +35,30 @@ class Batch(NamedTuple):
     is, as one from a class map.
     """
 
-    y: object
+    y: Tensor
     prediction: "Prediction"
-    mass: object
-    inside: object
-    image_weight: object
-    grid: tuple
+    mass: Tensor | None
+    inside: Tensor | None
+    image_weight: Tensor
+    grid: tuple[Any, ...]
     one_hot: bool = False
 
     @property
-    def weight(self):
+    def weight(self) -> Tensor:
         """`mass` as a tensor in any case."""
         return ops.ones_like(self.y[..., :1]) if self.mass is None else self.mass
 
-    def on_grid(self, x):
+    def on_grid(self, x: Tensor) -> Tensor:
         """`(regions, pixels, channels)` as `(images, *spatial, channels)`, where pixels have a
         place: for losses that look at neighbours and distances."""
         return ops.reshape(x, (*self.grid, x.shape[-1]))
 
-    def in_regions(self, x):
+    def in_regions(self, x: Tensor) -> Tensor:
         """Back from the grid to the form that sums are written for."""
         return in_rows(x, ops.shape(self.y)[0])
 
 
-def in_rows(x, regions):
+def in_rows(x: Tensor, regions: Tensor | int) -> Tensor:
     """`(images, *spatial, channels)` as `(regions, pixels, channels)`."""
     shape = ops.shape(x)
     nothing = isinstance(shape[0], int) and shape[0] == 0  # of which -1 could be any number
@@ -65,7 +66,7 @@ def in_rows(x, regions):
     return ops.reshape(x, (regions, pixels, shape[-1]))
 
 
-def _of_flat(function):
+def _of_flat(function: Callable[["Prediction"], Tensor]) -> functools.cached_property[Tensor]:
     """A property that is computed on `flat`, and has the shape of the prediction all the same."""
 
     @functools.wraps(function)
@@ -85,17 +86,17 @@ class Prediction:
     count as epsilon, as in Keras, and have no gradient.
     """
 
-    def __init__(self, values, from_logits, softmax):
+    def __init__(self, values: Tensor, from_logits: bool, softmax: bool) -> None:
         self.values, self.from_logits, self.softmax = values, from_logits, softmax
 
     @functools.cached_property
-    def flat(self):
+    def flat(self) -> "Prediction":
         """The same of one class without the last axis, see `arithmetic.flat`."""
         (values,) = flat(self.values)
         return self if values is self.values else Prediction(values, self.from_logits, False)
 
     @_of_flat
-    def p(self):
+    def p(self) -> Tensor:
         if not self.from_logits:
             return self.values
         if self.softmax:
@@ -103,7 +104,7 @@ class Prediction:
         return ops.sigmoid(self.values)
 
     @_of_flat
-    def log_p(self):
+    def log_p(self) -> Tensor:
         if not self.from_logits:
             return _safe_log(self.values)
         if self.softmax:
@@ -112,7 +113,7 @@ class Prediction:
         return (1 - positive) * self.values - rest
 
     @_of_flat
-    def log_not_p(self):
+    def log_not_p(self) -> Tensor:
         if not self.from_logits:
             return _safe_log(1 - self.values)
         if self.softmax:
@@ -121,7 +122,7 @@ class Prediction:
         return -positive * self.values - rest
 
     @functools.cached_property
-    def _softplus(self):
+    def _softplus(self) -> tuple[Tensor, Tensor]:
         """Of a logit z: whether it is positive, 1 or 0, and `log(1 + exp(-|z|))`.
 
         `log p` is `min(z, 0)` less that and `log(1 - p)` is `min(-z, 0)` less that: one exponential
@@ -131,7 +132,7 @@ class Prediction:
         positive = ops.cast(z >= 0, z.dtype)
         return positive, ops.log1p(ops.exp((1 - 2 * positive) * z))
 
-    def cross_entropy(self, a, b=None):
+    def cross_entropy(self, a: Tensor, b: Tensor | None = None) -> Tensor:
         """`-a log p - b log(1 - p)`, a and b data; without b the sum of `-a log p` over classes."""
         if b is not None:
             return -a * self.log_p - b * self.log_not_p
@@ -143,7 +144,7 @@ class Prediction:
         values = ops.sum(a, axis=-1) * mass - ops.sum(a * z, axis=-1)
         return values[..., None]  # at the end: see `arithmetic.flat`
 
-    def binary_cross_entropy(self, y):
+    def binary_cross_entropy(self, y: Tensor) -> Tensor:
         """`-y log p - (1 - y) log(1 - p)`."""
         if self.flat is not self:
             values = self.flat.binary_cross_entropy(*flat(y))
@@ -155,7 +156,7 @@ class Prediction:
         positive, rest = self._softplus
         return (positive - y) * self.values + rest
 
-    def of_true_class(self, y):
+    def of_true_class(self, y: Tensor) -> "Prediction":
         """The true class against all others: of one-hot y, `(regions, pixels, 1)`.
 
         Its logit is that of the class less the logarithm of the sum of the others' exponentials.
@@ -174,7 +175,7 @@ def _over_classes(function, x):
     return ops.swapaxes(function(ops.swapaxes(x, 1, -1), axis=1), 1, -1)
 
 
-def one_hot(labels, classes, dtype):
+def one_hot(labels: Tensor, classes: int, dtype: str) -> Tensor:
     """`(regions, pixels)` as `(regions, pixels, classes)`; 0 for all that is no class."""
     if keras.backend.backend() != "torch":
         return ops.one_hot(labels, classes, dtype=dtype)
@@ -205,7 +206,37 @@ def _log_not_softmax(z):
 # --- From a call to a batch ---------------------------------------------------------------------
 
 
-def as_batch(y_true, y_pred, sample_weight, *, loss) -> Batch:
+class Reader(Protocol):
+    """What the door has to know of who reads a batch: a loss, or a metric."""
+
+    @property
+    def from_logits(self) -> bool: ...
+
+    @property
+    def multilabel(self) -> bool: ...
+
+    @property
+    def per(self) -> str: ...
+
+    @property
+    def ignore_class(self) -> int | tuple[int, ...] | None: ...
+
+    @property
+    def data_format(self) -> str: ...
+
+    @property
+    def compute_dtype(self) -> str: ...
+
+    @property
+    def takes(self) -> tuple[str, ...]: ...
+
+    @property
+    def dimensions(self) -> tuple[int, ...]: ...
+
+
+def as_batch(
+    y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None, *, loss: Reader
+) -> Batch:
     """Checks one call of `loss` and returns it as a `Batch`. No shape is ever broadcast."""
     y_true, y_pred, sample_weight = classes_last(y_true, y_pred, sample_weight, loss.data_format)
     ignored = check_labels("ignore_class", loss.ignore_class)
@@ -216,7 +247,9 @@ def as_batch(y_true, y_pred, sample_weight, *, loss) -> Batch:
     return assemble(y, valid, y_pred, weight, loss)
 
 
-def assemble(y, inside, y_pred, weight, loss) -> Batch:
+def assemble(
+    y: Tensor, inside: Tensor | None, y_pred: Tensor, weight: Tensor | None, loss: Reader
+) -> Batch:
     """The `Batch` of a truth in the shape of the prediction, or of one that has labels as numbers.
 
     `inside` is a map of the pixels in the picture, or `None` where all are.
@@ -274,7 +307,9 @@ def _emptied(keep, *arrays):
     return ops.cond(ops.all(keep), lambda: arrays, emptied)
 
 
-def classes_last(y_true, y_pred, sample_weight, data_format):
+def classes_last(
+    y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None, data_format: str
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The three as arrays or tensors, and what has an axis of classes has it at the end."""
     y_pred = ops.convert_to_tensor(as_array("y_pred", y_pred))
     check_prediction(y_pred, data_format)
@@ -288,7 +323,7 @@ def classes_last(y_true, y_pred, sample_weight, data_format):
     return moved(y_true), moved(y_pred), moved(sample_weight)
 
 
-def as_array(name, x):
+def as_array(name: str, x: Any) -> Tensor | None:
     """An array or a tensor of numbers, `None` only for weights; anything else is refused."""
     if x is None and name == "sample_weight":
         return None
@@ -313,7 +348,7 @@ def as_array(name, x):
 # --- The prediction -----------------------------------------------------------------------------
 
 
-def check_prediction(y_pred, data_format="channels_last"):
+def check_prediction(y_pred: Tensor, data_format: str = "channels_last") -> None:
     """Raises unless `y_pred` is floating point and `(batch, *spatial, classes)`."""
     dtype, shape = keras.backend.standardize_dtype(y_pred.dtype), shape_of(y_pred)
     first = data_format == "channels_first"
@@ -340,14 +375,14 @@ _KINDS = {
 }
 
 
-def kind_of(multilabel, y_pred):
+def kind_of(multilabel: bool, y_pred: Tensor) -> str:
     """What the classes of a prediction are: "binary", "exclusive" or "independent"."""
     if y_pred.shape[-1] == 1:
         return "binary"
     return "independent" if multilabel else "exclusive"
 
 
-def check_taken(loss, y_pred):
+def check_taken(loss: Reader, y_pred: Tensor) -> None:
     """Raises unless the loss takes such classes, and images of so many dimensions."""
     name, dimensions = type(loss).__name__, len(y_pred.shape) - 2
     kind = kind_of(loss.multilabel, y_pred)
@@ -445,7 +480,7 @@ class Truth:
         ValueError: for another pair of shapes, or labels to ignore where there are none.
     """
 
-    def __init__(self, y_true, y_pred, ignored, kind):
+    def __init__(self, y_true: Tensor, y_pred: Tensor, ignored: tuple[int, ...], kind: str) -> None:
         self.is_map = is_class_map(y_true, y_pred)
         self.classes, self.kind, self.labels_out = y_pred.shape[-1], kind, (VOID, *ignored)
         if ignored and not self.is_map and self.classes > 1:
@@ -458,7 +493,7 @@ class Truth:
         has_axis = len(shape_of(y_true)) == len(y_pred.shape)
         self.y = y_true[..., 0] if self.is_map and has_axis else y_true
 
-    def shaped(self, weight, dtype):
+    def shaped(self, weight: Tensor | None, dtype: str) -> tuple[Tensor, Tensor | None]:
         """The truth, and a map of what is in the picture: 1, or 0, or `None` where all is.
 
         A mask has the shape of the prediction, a class map labels as numbers, without a last axis.
@@ -539,7 +574,7 @@ def _can_hold(dtype, label):
     return True
 
 
-def check_labels_fit(labels, classes):
+def check_labels_fit(labels: np.ndarray, classes: int) -> None:
     """Raises unless all labels are whole numbers from 0 to `classes - 1`."""
     low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
     if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all():
@@ -571,7 +606,7 @@ def _check_mask(y, kind):
         )
 
 
-def is_class_map(y_true, y_pred):
+def is_class_map(y_true: Tensor, y_pred: Tensor) -> bool:
     """Whether `y_true` is an integer class map (True) or has the shape of `y_pred` (False).
 
     Raises:
@@ -602,7 +637,7 @@ def is_class_map(y_true, y_pred):
     )
 
 
-def dtype_of(x):
+def dtype_of(x: Tensor) -> str:
     """The dtype of an array or tensor by its name, on every backend: "float32"."""
     return keras.backend.standardize_dtype(x.dtype)
 
@@ -617,7 +652,9 @@ def _may_hold_labels(y_true):
 _LARGEST = 2**31 - 1  # of the numbers of objects
 
 
-def instance_map(y_true, y_pred, loss, surround=0):
+def instance_map(
+    y_true: Tensor, y_pred: Tensor, loss: Reader, surround: int = 0
+) -> tuple[Tensor, Tensor | None]:
     """The instance map of a loss whose `truth` is one, int32, `(batch, *spatial)`.
 
     0 is background, and -1 is out of the picture, where `y_true` is -1 or the loss's
@@ -678,7 +715,7 @@ def _check_instances(labels):
 # --- Weights ------------------------------------------------------------------------------------
 
 
-def checked_weight(sample_weight, y_pred, dtype):
+def checked_weight(sample_weight: Tensor | None, y_pred: Tensor, dtype: str) -> Tensor | None:
     """Weights `(batch,)`, or a pixel map `(batch, *spatial)` or with a last axis of 1, or `None`.
 
     Raises:
@@ -706,7 +743,7 @@ def checked_weight(sample_weight, y_pred, dtype):
     return sample_weight
 
 
-def shape_of(x, name="a tensor"):
+def shape_of(x: Tensor, name: str = "a tensor") -> tuple[int | None, ...]:
     """The static shape as a tuple, `None` where it is not known before the graph runs."""
     if getattr(x.shape, "rank", 0) is None:
         raise ValueError(
@@ -723,7 +760,7 @@ def shape_of(x, name="a tensor"):
     return tuple(x.shape)
 
 
-def same_shape(a, b):
+def same_shape(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
     """Whether two static shapes can be equal; an unknown size agrees with every size."""
     return len(a) == len(b) and all(m == n or m is None or n is None for m, n in zip(a, b))
 
@@ -732,9 +769,9 @@ def same_shape(a, b):
 
 
 def check_batch(
-    y_true,
-    y_pred,
-    sample_weight=None,
+    y_true: Tensor,
+    y_pred: Tensor,
+    sample_weight: Tensor | None = None,
     *,
     from_logits: bool = False,
     multilabel: bool = False,

@@ -1,11 +1,15 @@
 """Losses that compare the predicted region with the true one, by sums over pixels."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import check_choice, check_flag, check_number
+from segloss_ref.checks import Tensor, check_choice, check_flag, check_number
 from segloss_ref.losses.arithmetic import flat, power, ratio, total
 from segloss_ref.losses.base import RegionLoss, SegmentationLoss
+from segloss_ref.losses.inputs import Batch
 
 
 class SmoothedLoss(RegionLoss):
@@ -16,15 +20,15 @@ class SmoothedLoss(RegionLoss):
         **kwargs: see `RegionLoss` and `SegmentationLoss`.
     """
 
-    def __init__(self, smooth=1.0, **kwargs):
+    def __init__(self, smooth: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.smooth = check_number("smooth", smooth, above=0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "smooth": self.smooth}
 
 
-def soft_counts(y, p, weight):
+def soft_counts(y: Tensor, p: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """TP = Σ y p, FP = Σ (1 - y) p and FN = Σ y (1 - p), weighted sums over axis 1.
 
     That is what a prediction got right, made up and missed, in pixels. The differences are taken
@@ -35,7 +39,7 @@ def soft_counts(y, p, weight):
     return total(right, weight), total(p - right, weight), total(y - right, weight)
 
 
-def dice(y, p, weight, smooth, squared):
+def dice(y: Tensor, p: Tensor, weight: Tensor | None, smooth: float, squared: bool) -> Tensor:
     """`1 - (2 Σ y p + s) / (Σ y^q + Σ p^q + s)`, `(regions, classes)`; q = 2 if squared.
 
     Written as (Σ y^q + Σ p^q - 2 Σ y p) / (Σ y^q + Σ p^q + s), where the numerator is a sum of
@@ -85,18 +89,27 @@ class DiceLoss(SmoothedLoss):
         weighs pixels.
     """
 
-    def __init__(self, smooth=1.0, squared=False, *, name="dice", **kwargs):
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        squared: bool = False,
+        *,
+        name: str | None = "dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(smooth, name=name, **kwargs)
         self.squared = check_flag("squared", squared)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return dice(batch.y, batch.prediction.p, batch.mass, self.smooth, self.squared)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "squared": self.squared}
 
 
-def tversky(y, p, weight, alpha, beta, smooth):
+def tversky(
+    y: Tensor, p: Tensor, weight: Tensor | None, alpha: float, beta: float, smooth: float
+) -> Tensor:
     """`1 - (TP + s) / (TP + α FP + β FN + s)`, `(regions, classes)`.
 
     Written as (α FP + β FN) / (TP + α FP + β FN + s): nothing cancels when little is wrong.
@@ -144,7 +157,15 @@ class TverskyLoss(SmoothedLoss):
         documentation, and has s only below, so that an empty mask has no gradient.
     """
 
-    def __init__(self, alpha=0.3, beta=0.7, smooth=1.0, *, name="tversky", **kwargs):
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "tversky",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(smooth, name=name, **kwargs)
         self.alpha = check_number("alpha", alpha, at_least=0)
         self.beta = check_number("beta", beta, at_least=0)
@@ -154,11 +175,11 @@ class TverskyLoss(SmoothedLoss):
                 "anything"
             )
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         p = batch.prediction.p
         return tversky(batch.y, p, batch.mass, self.alpha, self.beta, self.smooth)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
 
 
@@ -201,15 +222,22 @@ class FocalTverskyLoss(TverskyLoss):
     """
 
     def __init__(
-        self, alpha=0.3, beta=0.7, gamma=0.75, smooth=1.0, *, name="focal_tversky", **kwargs
-    ):
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 0.75,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "focal_tversky",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(alpha, beta, smooth, name=name, **kwargs)
         self.gamma = check_number("gamma", gamma, above=0)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return power(super().class_values(batch), self.gamma)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}
 
 
@@ -245,14 +273,14 @@ class JaccardLoss(SmoothedLoss):
         segmentation"), IoU loss, without s.
     """
 
-    def __init__(self, smooth=1.0, *, name="jaccard", **kwargs):
+    def __init__(self, smooth: float = 1.0, *, name: str | None = "jaccard", **kwargs: Any) -> None:
         super().__init__(smooth, name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return tversky(batch.y, batch.prediction.p, batch.mass, 1, 1, self.smooth)
 
 
-def dice_semimetric(y, p, weight, smooth):
+def dice_semimetric(y: Tensor, p: Tensor, weight: Tensor | None, smooth: float) -> Tensor:
     """`Σ |y - p| / (Σ y + Σ p + s)`, `(regions, classes)`."""
     wrong = total(ops.abs(y - p), weight)
     return wrong / (total(y + p, weight) + smooth)
@@ -291,14 +319,16 @@ class DiceSemimetricLoss(SmoothedLoss):
         are hard.
     """
 
-    def __init__(self, smooth=1.0, *, name="dice_semimetric", **kwargs):
+    def __init__(
+        self, smooth: float = 1.0, *, name: str | None = "dice_semimetric", **kwargs: Any
+    ) -> None:
         super().__init__(smooth, name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return dice_semimetric(batch.y, batch.prediction.p, batch.mass, self.smooth)
 
 
-def jaccard_metric(y, p, weight, smooth):
+def jaccard_metric(y: Tensor, p: Tensor, weight: Tensor | None, smooth: float) -> Tensor:
     """`Σ |y - p| / (Σ max(y, p) + s)`, `(regions, classes)`."""
     wrong = total(ops.abs(y - p), weight)
     return wrong / (total(ops.maximum(y, p), weight) + smooth)
@@ -337,14 +367,23 @@ class JaccardMetricLoss(SmoothedLoss):
         the authors' code has, with s = 1e-3 and, for hard labels, without absent classes.
     """
 
-    def __init__(self, smooth=1.0, *, name="jaccard_metric", **kwargs):
+    def __init__(
+        self, smooth: float = 1.0, *, name: str | None = "jaccard_metric", **kwargs: Any
+    ) -> None:
         super().__init__(smooth, name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return jaccard_metric(batch.y, batch.prediction.p, batch.mass, self.smooth)
 
 
-def generalized_dice(right, wrong, volume, exponent, penalty, class_weights):
+def generalized_dice(
+    right: Tensor,
+    wrong: Tensor,
+    volume: Tensor,
+    exponent: int,
+    penalty: float,
+    class_weights: Tensor | float,
+) -> Tensor:
     """`1 - 2 Σ_c v_c TP_c / Σ_c v_c (2 TP_c + (1 + k) (FP_c + FN_c))`, classes on the last axis.
 
     Of each class what is right, TP, what is wrong, FP + FN, and the true volume V = Σ y, of which
@@ -417,12 +456,19 @@ class GeneralizedDiceLoss(RegionLoss):
         stands in several repositories, weighs errors by 1 / (1 + k).
     """
 
-    def __init__(self, weighting="square", penalty=0.0, *, name="generalized_dice", **kwargs):
+    def __init__(
+        self,
+        weighting: str = "square",
+        penalty: float = 0.0,
+        *,
+        name: str | None = "generalized_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.weighting = check_choice("weighting", weighting, tuple(_EXPONENTS))
         self.penalty = check_number("penalty", penalty, at_least=0)
 
-    def region_values(self, batch):
+    def region_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if not batch.prediction.softmax:
             return super().region_values(batch)
         y, p, mass = batch.y, batch.prediction.p, batch.mass
@@ -430,7 +476,7 @@ class GeneralizedDiceLoss(RegionLoss):
         tp, fp, fn = soft_counts(y, p, mass)
         return self._joint(tp, fp + fn, total(y, mass), weights), batch.image_weight
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         y, p, mass = flat(batch.y, batch.prediction.p, batch.mass)
         tp, fp, fn = soft_counts(y, p, mass)
         # The background of a class is a class as well: what is wrong of one is of the other.
@@ -445,11 +491,11 @@ class GeneralizedDiceLoss(RegionLoss):
         exponent = _EXPONENTS[self.weighting]
         return generalized_dice(right, wrong, volume, exponent, self.penalty, class_weights)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weighting": self.weighting, "penalty": self.penalty}
 
 
-def log_cosh(x):
+def log_cosh(x: Tensor) -> Tensor:
     """log cosh x for moderate x, from cosh x = 1 + 2 sinh²(x/2): exact however small x is."""
     return ops.log1p(2 * ops.square(ops.sinh(x / 2)))
 
@@ -485,14 +531,21 @@ class LogCoshDiceLoss(DiceLoss):
     Source: Jadon 2020 (arXiv:2006.14822), "Log-Cosh Dice Loss".
     """
 
-    def __init__(self, smooth=1.0, squared=False, *, name="log_cosh_dice", **kwargs):
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        squared: bool = False,
+        *,
+        name: str | None = "log_cosh_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(smooth, squared, name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return log_cosh(super().class_values(batch))
 
 
-def sensitivity_specificity(y, p, weight, r):
+def sensitivity_specificity(y: Tensor, p: Tensor, weight: Tensor | None, r: float) -> Tensor:
     """`r Σ y (y - p)² / Σ y + (1 - r) Σ (1 - y) (y - p)² / Σ (1 - y)`, `(regions, classes)`."""
 
     def mean_error(where):
@@ -540,18 +593,20 @@ class SensitivitySpecificityLoss(RegionLoss):
         pixels is 0. NiftyNet sums over classes, and calls the two parts by each other's name.
     """
 
-    def __init__(self, r=0.05, *, name="sensitivity_specificity", **kwargs):
+    def __init__(
+        self, r: float = 0.05, *, name: str | None = "sensitivity_specificity", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.r = check_number("r", r, at_least=0, at_most=1)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return sensitivity_specificity(batch.y, batch.prediction.p, batch.mass, self.r)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "r": self.r}
 
 
-def matthews(y, p, weight, smooth):
+def matthews(y: Tensor, p: Tensor, weight: Tensor | None, smooth: float) -> Tensor:
     """`1 - (TP TN - FP FN) / √((TP + FP) (TP + FN) (TN + FP) (TN + FN))`, `(regions, classes)`.
 
     s is added to TP and to TN. With G = √((TP + FP) (TP + FN)) and H the same of TN, it is
@@ -617,14 +672,18 @@ class MatthewsLoss(SmoothedLoss):
         false positive on an empty mask then costs 1 at once, and has no gradient.
     """
 
-    def __init__(self, smooth=1.0, *, name="matthews", **kwargs):
+    def __init__(
+        self, smooth: float = 1.0, *, name: str | None = "matthews", **kwargs: Any
+    ) -> None:
         super().__init__(smooth, name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return matthews(batch.y, batch.prediction.p, batch.mass, self.smooth)
 
 
-def noise_robust_dice(y, p, weight, gamma, smooth):
+def noise_robust_dice(
+    y: Tensor, p: Tensor, weight: Tensor | None, gamma: float, smooth: float
+) -> Tensor:
     """`Σ |y - p|^γ / (Σ y² + Σ p² + s)`, `(regions, classes)`."""
     wrong = total(power(ops.abs(y - p), gamma), weight)
     return wrong / (total(ops.square(y) + ops.square(p), weight) + smooth)
@@ -666,19 +725,26 @@ class NoiseRobustDiceLoss(SmoothedLoss):
         Σ y + Σ p below; then γ = 2 is no longer the Dice loss with squares.
     """
 
-    def __init__(self, gamma=1.5, smooth=1.0, *, name="noise_robust_dice", **kwargs):
+    def __init__(
+        self,
+        gamma: float = 1.5,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "noise_robust_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(smooth, name=name, **kwargs)
         self.gamma = check_number("gamma", gamma, at_least=1, at_most=2)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         p = batch.prediction.p
         return noise_robust_dice(batch.y, p, batch.mass, self.gamma, self.smooth)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}
 
 
-def lovasz_extension(errors, y, weight):
+def lovasz_extension(errors: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """`Σ_i m_i g_i` over the errors m in falling order, `(regions, classes)`.
 
     g are the increments of the Jaccard loss as one pixel after the other turns wrong; they are
@@ -690,7 +756,7 @@ def lovasz_extension(errors, y, weight):
     return ops.sum(errors * ops.stop_gradient(jaccard_increments(y, weight)), axis=1)
 
 
-def jaccard_increments(y, weight):
+def jaccard_increments(y: Tensor, weight: Tensor) -> Tensor:
     """`Δ({1..i}) - Δ({1..i-1})` along axis 1, of `Δ(M) = w(M) / w(Y ∪ M)`.
 
     Δ is what the Jaccard loss is if the pixels M are wrong and Y is the truth. No difference is
@@ -746,10 +812,10 @@ class LovaszHingeLoss(RegionLoss):
 
     takes = ("binary", "independent")
 
-    def __init__(self, *, name="lovasz_hinge", **kwargs):
+    def __init__(self, *, name: str | None = "lovasz_hinge", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         prediction = batch.prediction
         from_logits = prediction.from_logits
         z = prediction.values if from_logits else prediction.log_p - prediction.log_not_p
@@ -797,14 +863,18 @@ class LovaszSoftmaxLoss(RegionLoss):
         are not in the paper. Pixel weights weigh the pixels inside of Δ.
     """
 
-    def __init__(self, classes="present", *, name="lovasz_softmax", **kwargs):
+    def __init__(
+        self, classes: str = "present", *, name: str | None = "lovasz_softmax", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, classes=classes, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         return lovasz_extension(ops.abs(batch.y - batch.prediction.p), batch.y, batch.weight)
 
 
-def wasserstein_dice(y, p, weight, distances, smooth):
+def wasserstein_dice(
+    y: Tensor, p: Tensor, weight: Tensor, distances: Tensor, smooth: float
+) -> Tensor:
     """`ΣW / (2 TP + ΣW + s)`, `(regions,)`, from M, the distances between classes, `(C, C)`."""
     to_background = ops.matmul(y, distances[:, :1])  # M[l, 0] at a pixel of class l
     error = ops.sum(ops.matmul(y, distances) * p, axis=-1, keepdims=True)
@@ -854,13 +924,18 @@ class GeneralizedWassersteinDiceLoss(SegmentationLoss):
     takes = ("exclusive",)
 
     def __init__(
-        self, distances=None, smooth=1.0, *, name="generalized_wasserstein_dice", **kwargs
-    ):
+        self,
+        distances: Sequence[Sequence[float]] | None = None,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "generalized_wasserstein_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.distances = None if distances is None else _check_distances(distances)
         self.smooth = check_number("smooth", smooth, above=0)
 
-    def region_values(self, batch):
+    def region_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
         distances = ops.convert_to_tensor(self._matrix(batch.y.shape[-1]), dtype=batch.y.dtype)
         p = batch.prediction.p
         loss = wasserstein_dice(batch.y, p, batch.weight, distances, self.smooth)
@@ -876,7 +951,7 @@ class GeneralizedWassersteinDiceLoss(SegmentationLoss):
             )
         return self.distances
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "distances": self.distances, "smooth": self.smooth}
 
 

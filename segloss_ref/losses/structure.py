@@ -1,13 +1,15 @@
 """Losses that look at the neighbourhood of each pixel: contours and structure."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import check_number, check_whole
+from segloss_ref.checks import Tensor, check_number, check_whole
 from segloss_ref.losses.arithmetic import ratio, root
 from segloss_ref.losses.base import ClassPixelLoss, RegionLoss
+from segloss_ref.losses.inputs import Batch
 
 
 def _along(x, axis, window):
@@ -20,7 +22,7 @@ def _along(x, axis, window):
         yield padded[tuple(place)]
 
 
-def contour_length(p, valid):
+def contour_length(p: Tensor, valid: Tensor) -> Tensor:
     """`sqrt(Σ_axes (p_next - p)²)` of each pixel, `(images, *spatial, classes)`.
 
     Where the picture ends, there is no next pixel and no difference.
@@ -69,17 +71,19 @@ class ActiveContourLoss(ClassPixelLoss):
         differences of one pixel from two different pixels; here they are from one.
     """
 
-    def __init__(self, region_weight=1.0, *, name="active_contour", **kwargs):
+    def __init__(
+        self, region_weight: float = 1.0, *, name: str | None = "active_contour", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.region_weight = check_number("region_weight", region_weight, at_least=0)
 
-    def class_pixel_values(self, batch):
+    def class_pixel_values(self, batch: Batch) -> Tensor:
         y, p = batch.y, batch.prediction.p
         length = contour_length(batch.on_grid(p), batch.on_grid(batch.weight) > 0)
         region = p * ops.square(1 - y) + (1 - p) * ops.square(y)
         return batch.in_regions(length) + self.region_weight * region
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "region_weight": self.region_weight}
 
 
@@ -98,7 +102,7 @@ def _gauss(window, sigma):
     return [math.exp(-((i - window // 2) ** 2) / (2 * sigma**2)) for i in range(window)]
 
 
-def window_moments(x, inside, window, sigma):
+def window_moments(x: Tensor, inside: Tensor, window: int, sigma: float) -> tuple[Tensor, Tensor]:
     """Mean and variance in a Gaussian window around each pixel, over the pixels that are inside.
 
     One axis after the other, each merging the means and variances of the one before: that has none
@@ -115,7 +119,7 @@ def window_moments(x, inside, window, sigma):
     return mean, variance
 
 
-def window_sums(x, window, sigma):
+def window_sums(x: Tensor, window: int, sigma: float) -> Tensor:
     """Sums in a Gaussian window around each pixel, one axis after the other; 0 beyond the edge.
 
     The window is symmetric, so this is its own transpose: the gradient is told, where that of so
@@ -138,7 +142,9 @@ def window_sums(x, window, sigma):
     return with_gradient(x)
 
 
-def standardized_difference(y, p, inside, window, sigma):
+def standardized_difference(
+    y: Tensor, p: Tensor, inside: Tensor, window: int, sigma: float
+) -> Tensor:
     """`|(y - μ_y + C) / (σ_y + C) - (p - μ_p + C) / (σ_p + C)|`, `(images, *spatial, classes)`."""
 
     def standardized(x):
@@ -148,7 +154,9 @@ def standardized_difference(y, p, inside, window, sigma):
     return ops.abs(ops.stop_gradient(standardized(y)) - standardized(p))
 
 
-def ssim_errors(y, p, inside, window, sigma):
+def ssim_errors(
+    y: Tensor, p: Tensor, inside: Tensor, window: int, sigma: float
+) -> tuple[Tensor, Tensor]:
     """`1 - l` and `1 - c s`, each `(images, *spatial, classes)`; SSIM is `l c s`.
 
     `l = (2 μ_y μ_p + C1) / (μ_y² + μ_p² + C1)`, `c s = (2 σ_yp + C2) / (σ_y² + σ_p² + C2)`. What is
@@ -188,12 +196,12 @@ class WindowLoss(RegionLoss):
             within a window, all pixels that are not out count the same.
     """
 
-    def __init__(self, window=11, sigma=1.5, **kwargs):
+    def __init__(self, window: int = 11, sigma: float = 1.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.window = check_whole("window", window, at_least=1, odd=True)
         self.sigma = check_number("sigma", sigma, above=0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "window": self.window, "sigma": self.sigma}
 
 
@@ -239,11 +247,19 @@ class StructuralSimilarityLoss(WindowLoss):
         1e-5 counts as 0. Structural similarity itself is `SSIMLoss`.
     """
 
-    def __init__(self, window=11, sigma=1.5, beta=0.1, *, name="structural_similarity", **kwargs):
+    def __init__(
+        self,
+        window: int = 11,
+        sigma: float = 1.5,
+        beta: float = 0.1,
+        *,
+        name: str | None = "structural_similarity",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(window, sigma, name=name, **kwargs)
         self.beta = check_number("beta", beta, at_least=0, at_most=1)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         y, p, weight = (batch.on_grid(x) for x in (batch.y, batch.prediction.p, batch.weight))
         e = standardized_difference(y, p, weight > 0, self.window, self.sigma)
         e = ops.where(weight > 0, e, ops.zeros_like(e))
@@ -254,11 +270,11 @@ class StructuralSimilarityLoss(WindowLoss):
         total = ops.sum(counts * e * entropy, axis=1)
         return ratio(total, ops.sum(counts, axis=1))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta": self.beta}
 
 
-def mean_over_grid(batch, x, weight):
+def mean_over_grid(batch: Batch, x: Tensor, weight: Tensor) -> Tensor:
     """The weighted mean of a map on the grid over each region, `(regions, classes)`."""
     x, weight = batch.in_regions(x), batch.in_regions(weight)
     return ratio(ops.sum(weight * x, axis=1), ops.sum(weight, axis=1))
@@ -298,16 +314,18 @@ class SSIMLoss(WindowLoss):
         window is whole and is equal there.
     """
 
-    def __init__(self, window=11, sigma=1.5, *, name="ssim", **kwargs):
+    def __init__(
+        self, window: int = 11, sigma: float = 1.5, *, name: str | None = "ssim", **kwargs: Any
+    ) -> None:
         super().__init__(window, sigma, name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         y, p, weight = (batch.on_grid(x) for x in (batch.y, batch.prediction.p, batch.weight))
         luminance, error = ssim_errors(y, p, weight > 0, self.window, self.sigma)
         return mean_over_grid(batch, either(luminance, error), weight)
 
 
-def either(a, b):
+def either(a: Tensor, b: Tensor) -> Tensor:
     """1 - (1 - a) (1 - b): what two factors lack together."""
     return a + b - a * b
 
@@ -346,10 +364,17 @@ class MultiScaleSSIMLoss(WindowLoss):
         other scales do.
     """
 
-    def __init__(self, window=11, sigma=1.5, *, name="multi_scale_ssim", **kwargs):
+    def __init__(
+        self,
+        window: int = 11,
+        sigma: float = 1.5,
+        *,
+        name: str | None = "multi_scale_ssim",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(window, sigma, name=name, **kwargs)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         y, p, weight = (batch.on_grid(x) for x in (batch.y, batch.prediction.p, batch.weight))
         log_similarity = 0.0
         for j, exponent in enumerate(_SCALES):

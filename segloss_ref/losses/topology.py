@@ -1,15 +1,20 @@
 """Losses that look at skeletons: whether what is long and thin holds together."""
 
+from typing import Any
+
 from keras import ops
 
 from segloss_ref.catalogue import catalogued
-from segloss_ref.checks import check_number, check_whole
+from segloss_ref.checks import Tensor, check_number, check_whole
 from segloss_ref.distance import dilate, skeleton, soft_skeleton
 from segloss_ref.losses.arithmetic import nan_of
 from segloss_ref.losses.base import RegionLoss
+from segloss_ref.losses.inputs import Batch
 
 
-def cl_dice(y, p, skeleton_y, skeleton_p, weight, smooth):
+def cl_dice(
+    y: Tensor, p: Tensor, skeleton_y: Tensor, skeleton_p: Tensor, weight: Tensor, smooth: float
+) -> Tensor:
     """`1 - 2 T_p T_s / (T_p + T_s)`, `(regions, classes)`.
 
     Written with what is wrong, 1 - T_p and 1 - T_s, so that nothing cancels near the perfect value.
@@ -65,12 +70,19 @@ class ClDiceLoss(RegionLoss):
         the batch (`per="batch"`) and leaves class 0 out (`include_background=False`).
     """
 
-    def __init__(self, iterations=10, smooth=1.0, *, name="cl_dice", **kwargs):
+    def __init__(
+        self,
+        iterations: int = 10,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "cl_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.iterations = check_whole("iterations", iterations, at_least=0)
         self.smooth = check_number("smooth", smooth, above=0)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         y, p = batch.y, batch.prediction.p
         valid = batch.on_grid(batch.weight) > 0
 
@@ -80,7 +92,7 @@ class ClDiceLoss(RegionLoss):
         skeleton_y = ops.stop_gradient(skeleton_of(y))
         return cl_dice(y, p, skeleton_y, skeleton_of(p), batch.weight, self.smooth)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "iterations": self.iterations, "smooth": self.smooth}
 
 
@@ -124,12 +136,19 @@ class SkeletonRecallLoss(RegionLoss):
         `thin_volume` in three.
     """
 
-    def __init__(self, radius=2, smooth=1.0, *, name="skeleton_recall", **kwargs):
+    def __init__(
+        self,
+        radius: int = 2,
+        smooth: float = 1.0,
+        *,
+        name: str | None = "skeleton_recall",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.radius = check_whole("radius", radius, at_least=0)
         self.smooth = check_number("smooth", smooth, above=0)
 
-    def class_values(self, batch):
+    def class_values(self, batch: Batch) -> Tensor:
         p, weight = batch.prediction.p, batch.weight
         tube = batch.in_regions(self._tubes(batch))
         missed = ops.sum(weight * (tube * (1 - p) + nan_of(batch.y)), axis=1)
@@ -147,5 +166,5 @@ class SkeletonRecallLoss(RegionLoss):
             line = ops.concatenate([line[..., :1]] + [line[..., 1:]] * (y.shape[-1] - 1), axis=-1)
         return ops.stop_gradient(ops.where((y > 0.5) & valid, line, ops.zeros_like(line)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "radius": self.radius, "smooth": self.smooth}
