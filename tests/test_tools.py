@@ -1,5 +1,9 @@
 """The tools notice a text and a notebook that differ, and what would not hold elsewhere."""
 
+import os
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,9 +11,11 @@ import keras
 import nbformat
 import numpy as np
 import pytest
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 import elsewhere
+from contents import ROOT
 
 import notebooks
 
@@ -258,3 +264,52 @@ def test_a_notebook_is_stale_by_code_and_not_by_words(old, new, same, chapter, m
     assert SOURCE.count(old) == 1
     module.write_text(SOURCE.replace(old, new))
     assert (notebooks.digest(text) == before) is same
+
+
+@pytest.fixture(scope="module")
+def with_new_losses(tmp_path_factory):
+    """A copy of the project in which two losses have been begun."""
+    copy = tmp_path_factory.mktemp("new")
+    for name in ("segloss_ref", "tests", "tools", "book", "_toc.yml", "pyproject.toml"):
+        path = ROOT / name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, copy / name)
+    for given in (("SquaredHinge", "region"), ("PlainErrorLoss", "distribution")):
+        run_in(copy, "tools/new_loss.py", *given).check_returncode()
+    return copy
+
+
+def run_in(copy, *command):
+    environment = {**os.environ, "PYTHONPATH": str(copy), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, *command]
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+
+
+def test_a_new_loss_keeps_the_contract_from_its_first_line(with_new_losses):
+    tests = ["-m", "pytest", "-q", "tests/losses/test_contract.py", "-p", "no:cacheprovider"]
+    done = run_in(with_new_losses, *tests, "-k", "squared-hinge or plain-error")
+    assert done.returncode == 0 and int(re.search(r"(\d+) passed", done.stdout)[1]) > 40, (
+        done.stdout
+    )
+    for look in (["check"], ["format", "--check"]):
+        done = run_in(with_new_losses, "-m", "ruff", *look, "segloss_ref", "tests/losses")
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_new_loss_comes_last_in_its_part(with_new_losses):
+    contents = yaml.safe_load((with_new_losses / "_toc.yml").read_text())
+    last = {part["chapters"][-1]["file"] for part in contents["parts"]}
+    assert {"notebooks/region/squared_hinge", "notebooks/distribution/plain_error"} <= last
+    assert "# Squared hinge loss" in (with_new_losses / "book/region/squared_hinge.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("Dice", "region"), "The name must be new. Received: Dice"),
+        (("squared hinge", "region"), "must be one of a class"),
+        (("Squared", "topology"), "invalid choice"),
+    ],
+)
+def test_a_name_or_family_that_cannot_be_is_refused(given, message):
+    done = run_in(ROOT, "tools/new_loss.py", *given)
+    assert done.returncode != 0 and message in done.stderr

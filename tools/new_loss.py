@@ -40,9 +40,9 @@ FAMILIES = {
         "settings": """smooth: s > 0, in pixels. Two empty masks then agree perfectly (loss 0).
         **kwargs: see `RegionLoss` and `SegmentationLoss`.""",
         "method": """    def class_values(self, batch: Batch) -> Tensor:
-        y, p, weight = batch.y, batch.prediction.p, batch.weight
-        wrong = ops.sum(weight * ops.abs(y - p), axis=1)
-        return wrong / (ops.sum(weight * (y + p), axis=1) + self.smooth)""",
+        y, p = batch.y, batch.prediction.p
+        wrong = total(ops.abs(y - p), batch.mass)
+        return wrong / (total(y + p, batch.mass) + self.smooth)""",
         "example": "p = np.full((1, 2, 2, 1), 0.5)",
         "oracle": """def $snake(y, p, w, smooth=1.0):
     return np.sum(w * np.abs(y - p)) / (np.sum(w * (y + p)) + smooth)
@@ -218,7 +218,8 @@ def skeleton(name: str, family: str) -> dict[Path, str]:
     chapter = ROOT / "book" / family / f"{snake(name)}.md"
     if re.search(rf"^class {name}Loss\b", module.read_text(), re.M) or chapter.exists():
         sys.exit(
-            f"There is a {name}Loss already, or {chapter.relative_to(ROOT)}. Take another name."
+            f"The name must be new. Received: {name}, and there is a {name}Loss or a "
+            f"{chapter.relative_to(ROOT)}"
         )
     tests = cases.read_text()
     start = tests.index("\nCASES = {\n") + 1

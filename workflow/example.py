@@ -3,8 +3,8 @@
     python workflow/example.py workflow/sweeps/NAME.yaml cracks [--results results]
 
 The image is not chosen by eye: its Dice coefficient, the mean over all runs, is the median of the
-test images. The file holds its name, and of the first seed of each loss the probabilities in 8 bits,
-the threshold, and the names of the runs, which must be published.
+test images. The file holds its name, and of the first seed of each loss the probabilities in 8
+bits, the threshold, and the names of the runs, which must be published.
 """
 
 import argparse
