@@ -70,7 +70,6 @@ LONG = {
     "problems/music",
     "experiments/first_comparison",
     "choosing/guide",
-    "foundations/conventions",
 }
 
 
