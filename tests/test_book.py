@@ -58,7 +58,6 @@ c = 3
 
 #: Pages from before there were limits, to be rewritten.
 LONG = {
-    "map/taxonomy",
     "region/soft_labels",
     "region/matthews",
     "region/wasserstein",

@@ -109,7 +109,7 @@ class DicePlus(NamedCompound):
 @catalogued(
     family="compound",
     chapter="compound/dice_cross_entropy",
-    citation="ma2021odyssey",
+    citation="isensee2021nnunet",
     formula=r"\lambda_D D + \lambda_{CE}\, \mathrm{CE}",
 )
 class DiceCrossEntropyLoss(DicePlus):
@@ -163,7 +163,7 @@ class DiceCrossEntropyLoss(DicePlus):
 @catalogued(
     family="compound",
     chapter="compound/dice_cross_entropy",
-    citation="ma2021odyssey",
+    citation="zhu2019anatomynet",
     formula=r"\lambda_D D + \lambda_F L_{\mathrm{focal}}",
 )
 class DiceFocalLoss(DicePlus):
@@ -189,7 +189,7 @@ class DiceFocalLoss(DicePlus):
         >>> round(float(value), 4)
         0.2933
 
-    Source: Ma et al. 2021 ("Loss odyssey").
+    Source: Zhu et al. 2019 (arXiv:1808.05238); Ma et al. 2021 ("Loss odyssey").
     """
 
     def __init__(

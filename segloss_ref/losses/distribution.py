@@ -115,7 +115,7 @@ def background_share(y: Tensor, weight: Tensor) -> Tensor:
 @catalogued(
     family="distribution",
     chapter="distribution/binary_cross_entropy",
-    citation="jadon2020survey",
+    citation="good1952rational",
     formula=r"-y \log p - (1 - y) \log(1 - p)",
 )
 class BinaryCrossEntropyLoss(TrueClassLoss):
@@ -138,7 +138,8 @@ class BinaryCrossEntropyLoss(TrueClassLoss):
         >>> float(loss(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1))))  # log 2
         0.6931471824645996
 
-    Source: the negative log-likelihood of independent Bernoulli variables; equal to
+    Source: the negative log-likelihood of independent Bernoulli variables; as a score of stated
+        probabilities Good 1952 (doi:10.1111/j.2517-6161.1952.tb00104.x). Equal to
         `keras.losses.BinaryCrossentropy` on the same input. From probabilities, Keras may go
         back to the logits behind a sigmoid layer on TensorFlow; here they are what they are.
     """
@@ -172,7 +173,7 @@ def smoothed(y: Tensor, a: float, classes: int) -> Tensor:
 @catalogued(
     family="distribution",
     chapter="distribution/weighted_cross_entropy",
-    citation="jadon2020survey",
+    citation="king2001logistic",
     formula=r"-\beta y \log p - (1 - y) \log(1 - p)",
 )
 class WeightedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
@@ -196,8 +197,9 @@ class WeightedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
         >>> float(loss(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1))))  # 3 log 2
         2.079441547393799
 
-    Source: Jadon 2020 (arXiv:2006.14822), eq. 2; `pos_weight` in PyTorch's and TensorFlow's
-        weighted cross-entropy.
+    Source: the weighted log-likelihood of rare events, King & Zeng 2001
+        (doi:10.1093/oxfordjournals.pan.a004868); Jadon 2020 (arXiv:2006.14822), eq. 2; `pos_weight`
+        in PyTorch's and TensorFlow's weighted cross-entropy.
     """
 
     def __init__(
@@ -275,7 +277,7 @@ class BalancedBinaryCrossEntropyLoss(BinaryCrossEntropyLoss):
 @catalogued(
     family="distribution",
     chapter="distribution/categorical_cross_entropy",
-    citation="ma2021odyssey",
+    citation="bridle1990probabilistic",
     formula=r"-\sum_c w_c y_c \log p_c",
 )
 class CategoricalCrossEntropyLoss(TrueClassLoss):
@@ -300,7 +302,8 @@ class CategoricalCrossEntropyLoss(TrueClassLoss):
         >>> float(loss(labels, np.zeros((1, 1, 2, 3))))  # log 3 · (1 + 5) / 2
         3.295836925506592
 
-    Source: minus the log-likelihood of a categorical variable; label smoothing as in
+    Source: minus the log-likelihood of a categorical variable, of a softmax as in Bridle 1990
+        (doi:10.1007/978-3-642-76153-9_28); label smoothing as in
         `keras.losses.CategoricalCrossentropy`, to which it is equal without weights. PyTorch's
         `CrossEntropyLoss(weight=...)` divides by the sum of the weights of the true classes.
     """
