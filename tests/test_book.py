@@ -59,7 +59,6 @@ c = 3
 #: Pages from before there were limits, to be rewritten.
 LONG = {
     "region/soft_labels",
-    "region/wasserstein",
     "compound/unified_focal",
     "compound/wrappers",
     "problems/touching_cells",
