@@ -298,18 +298,18 @@ class TwoSidedCrossEntropy(TrueClassLoss):
     chapter="compound/combo",
     citation="taghanaki2018combo",
     formula=(
-        r"-\lambda \left(\beta y \log p + (1 - \beta)(1 - y) \log(1 - p)\right) + (1 - "
+        r"-\alpha \left(\beta y \log p + (1 - \beta)(1 - y) \log(1 - p)\right) + (1 - "
         r"\alpha) D"
     ),
 )
 class ComboLoss(NamedCompound):
     """Combo loss: a cross-entropy that weighs the two errors, and the Dice loss.
 
-    Formula: `λ L_β + (1 - λ) L_Dice` with
+    Formula: `α L_β + (1 - α) L_Dice` with
     `L_β = -β y log p - (1 - β)(1 - y) log(1 - p)`, mean over pixels and classes.
 
     Args:
-        cross_entropy_weight: λ between 0 and 1 (α in the paper); the Dice loss has the rest.
+        cross_entropy_weight: α between 0 and 1; the Dice loss has the rest.
         beta: β between 0 and 1. Above 1/2 a missed pixel costs more than a false one.
         smooth: s > 0 of the Dice loss, in pixels.
         **kwargs: see `RegionLoss` and `SegmentationLoss`. Class weights act in both parts,
@@ -325,8 +325,8 @@ class ComboLoss(NamedCompound):
         >>> round(float(ComboLoss()(y, p)), 4)  # log(2) / 4 + (1 - (2 + 1) / (3 + 1)) / 2
         0.2983
 
-    Source: Taghanaki et al. 2018 (arXiv:1805.02798), who subtract `(1 - λ) Dice` instead of adding
-        `(1 - λ)(1 - Dice)`: the gradient is the same, and here the loss is not negative. Their
+    Source: Taghanaki et al. 2018 (arXiv:1805.02798), who subtract `(1 - α) Dice` instead of adding
+        `(1 - α)(1 - Dice)`: the gradient is the same, and here the loss is not negative. Their
         Dice is summed over classes, ours is the mean.
     """
 
