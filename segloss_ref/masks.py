@@ -148,11 +148,11 @@ class Proposal:
 
 
 #: Below this share of the pixels the foreground is rare; above these numbers the others are much.
-RARE, TOUCHING, THIN = 0.01, 0.05, 10
+RARE, TOUCHING, THIN = 0.01, 0.05, 15
 
 
 def proposals(description: Description, classes: int = 1, *, most: int = 5) -> list[Proposal]:
-    """Losses to compare on masks like these, from the chapter "Which loss for these masks?".
+    """Losses to compare on masks like these, from the chapter "Choosing a loss for your masks".
 
     Cross-entropy, Dice and their sum come first: what any other loss has to beat. Then those that
     the masks speak for. The limits, such as 1 % for a rare foreground, are round numbers that were

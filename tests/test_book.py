@@ -66,7 +66,6 @@ LONG = {
     "problems/street_scene",
     "problems/music",
     "experiments/first_comparison",
-    "choosing/guide",
 }
 
 

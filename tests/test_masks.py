@@ -193,7 +193,7 @@ TYPICAL = describe(drawn("1110000000", "1110220000"))
     ("changed", "name"),
     [
         ({"touching": 0.06}, "shape-aware"),
-        ({"thinness": 11.0}, "Dice + cross-entropy + clDice"),
+        ({"thinness": 16.0}, "Dice + cross-entropy + clDice"),
         ({"foreground": 0.009}, "Dice + a little cross-entropy"),
     ],
 )
