@@ -65,7 +65,6 @@ LONG = {
     "problems/small_tumour",
     "problems/street_scene",
     "problems/music",
-    "experiments/first_comparison",
 }
 
 
