@@ -58,7 +58,6 @@ c = 3
 
 #: Pages from before there were limits, to be rewritten.
 LONG = {
-    "region/soft_labels",
     "compound/unified_focal",
     "compound/wrappers",
     "problems/touching_cells",
