@@ -61,7 +61,6 @@ LONG = {
     "problems/touching_cells",
     "problems/small_tumour",
     "problems/street_scene",
-    "problems/music",
 }
 
 
