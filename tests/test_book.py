@@ -114,3 +114,11 @@ def batches(loss):
 
 def test_no_page_is_a_skeleton():
     assert [name for name, page in PAGES.items() if "TODO" in page.read_text()] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_formula_is_taken_for_a_list(name):
+    """A line of text that begins with + becomes a list, and takes a formula apart."""
+    text = re.sub(r"^```.*?^```", "", PAGES[name].read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^\$\$.*?^\$\$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^\+ .*", text, flags=re.MULTILINE) == []
