@@ -1,10 +1,10 @@
 """Keeps one test image of a sweep as its networks see it: `data/results/NAME_example.npz`.
 
-    python workflow/example.py workflow/sweeps/NAME.yaml cracks [--results results]
+    python workflow/example.py workflow/sweeps/NAME.yaml cracks [--results results] [--image IMAGE]
 
-The image is not chosen by eye: its Dice coefficient, the mean over all runs, is the median of the
-test images. The file holds its name, and of the first seed of each loss the probabilities in 8
-bits, the threshold, and the names of the runs, which must be published.
+The image is not chosen by eye: unless it is named, its Dice coefficient, the mean over all runs, is
+the median of the test images. The file holds its name, and of the first seed of each loss the
+probabilities in 8 bits, the threshold, and the names of the runs, which must be published.
 """
 
 import argparse
@@ -42,6 +42,7 @@ def main():
     parser.add_argument("sweep", type=Path, help="the YAML file")
     parser.add_argument("dataset", help="of one class")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are")
+    parser.add_argument("--image", help="its name; by default that of median Dice")
     given = parser.parse_args()
     published = PUBLISHED / given.sweep.stem
     runs = [run for run in read_sweep(given.sweep) if run.dataset == given.dataset]
@@ -49,7 +50,7 @@ def main():
     if missing or not runs:
         sys.exit(f"Publish the runs on {given.dataset} first. Not published: {missing or 'all'}")
     first = [run for run in runs if run.experiment.seed == min(r.experiment.seed for r in runs)]
-    image = median_image(analysis.read_table(published), given.dataset)
+    image = given.image or median_image(analysis.read_table(published), given.dataset)
     file = published.with_name(f"{given.sweep.stem}_example.npz")
     np.savez_compressed(file, **example(first, given.results / given.sweep.stem / "runs", image))
     print(f"{file}: {image}, {file.stat().st_size / 1e3:.0f} kB")
