@@ -58,7 +58,6 @@ c = 3
 
 #: Pages from before there were limits, to be rewritten.
 LONG = {
-    "problems/touching_cells",
     "problems/small_tumour",
     "problems/street_scene",
 }
