@@ -59,7 +59,6 @@ c = 3
 #: Pages from before there were limits, to be rewritten.
 LONG = {
     "problems/small_tumour",
-    "problems/street_scene",
 }
 
 
