@@ -440,8 +440,8 @@ def largest_but(x: Tensor, m: Tensor) -> Tensor:
     """The m-th largest value along axis 1, m of shape `(regions, 1, 1)`; it has no gradient.
 
     By halving the interval it lies in until that holds one number: 25 to 50 rounds of counting in
-    float32, a small part of the time that sorting takes. Below 1e-30, where the halves are counted as
-    0, it may be a little more than that value.
+    float32, a small part of the time that sorting takes. Below 1e-30, where TensorFlow counts the
+    halves as 0, it may be a little more than that value.
     """
     x, m = ops.stop_gradient(x), ops.stop_gradient(m)
 
