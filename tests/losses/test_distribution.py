@@ -356,7 +356,7 @@ def test_the_threshold_is_that_of_sorting(data):
         st.sampled_from([0.0, -0.0, 1.0, 1e-30, -1e-3]), st.floats(-1, 100, width=32)
     )
     x = np.array(data.draw(st.lists(number, min_size=6, max_size=6)), "float32").reshape(1, 6, 1)
-    # TensorFlow counts what is below 1.2e-38 as 0, so also the difference of neighbours below 2e-31.
+    # TensorFlow counts what is below 1.2e-38 as 0, the difference of neighbours below 2e-31, too.
     x[np.abs(x) < 1e-30] = 0
     for m in range(1, 7):
         found = largest_but(tf.constant(x), tf.constant([[[float(m)]]]))
