@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import datapackage
+
 from segloss_ref.sweep import publish, read_sweep
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "data" / "results"
@@ -24,6 +26,8 @@ def main():
     try:
         runs = read_sweep(given.sweep)
         done = publish(runs, given.results / name / "runs", given.published / name)
+        if given.published == PUBLISHED:
+            datapackage.write(PUBLISHED)
     except (OSError, TypeError, ValueError) as error:
         sys.exit(str(error))
     print(f"{len(done)} of {len(runs)} runs are published now, in {given.published / name}")

@@ -1,0 +1,134 @@
+"""Writes `data/results/datapackage.json`: which tables there are, and what their columns mean.
+
+    python workflow/datapackage.py
+
+It follows the Data Package standard (https://datapackage.org), so that other programs can load the
+tables. `publish.py` calls it; after another table has changed, call it yourself.
+"""
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+from segloss_ref.writing import write_whole
+
+RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
+TITLES = {
+    "backends": "What the losses give with TensorFlow, for other backends to be compared with",
+    "music": "Separation of a voice from music by masks on spectrograms",
+    "mutants": "Small changes of the losses' mathematics, and which test notices each",
+    "parity": "The losses of this package beside those of other libraries",
+    "pilot_classes": "Six losses x three seeds, data sets with several classes",
+    "pilot_masks": "Six losses x three seeds, data sets with one class",
+    "pilot_masks_example": "One test image as the networks of the first seeds see it",
+    "convergence_classes": "Three losses of the pilot with twice the steps, several classes",
+    "convergence_masks": "Three losses of the pilot with twice the steps, one class",
+    "speed": "Time and memory of value and gradient, beside other libraries",
+    "topomortar": "Scores published by the authors of TopoMortar, image by image",
+    "touching_nuclei": "Weight maps on touching nuclei, four losses x three seeds",
+    "touching_nuclei_example": "One test image as the networks of the first seeds see it",
+    "touching_nuclei_readings": "Ways to make objects of the same predictions",
+}
+COLUMNS = {
+    # of a sweep: one row for each run, seed, test image and score
+    "dataset": ("string", "Name of the data set"),
+    "run": ("string", "Name of the loss with its settings"),
+    "seed": ("integer", "Seed of the initial weights and of the crops"),
+    "image": ("string", "Name of the test image"),
+    "metric": ("string", "Name of the score; at_cut: at the threshold chosen on validation images"),
+    "value": ("number", "The score, or the value of the loss; empty where there is none"),
+    "group": ("string", "Images that were taken together: field, subject, photograph"),
+    # of a comparison with other libraries
+    "loss": ("string", "Class of this package"),
+    "settings": ("string", "Its settings"),
+    "library": ("string", "The other library"),
+    "their_class": ("string", "Class or function of the other library"),
+    "their_settings": ("string", "Its settings"),
+    "classes": ("string", "What the classes are: binary, several, several labels, or their number"),
+    "case": ("string", "The input"),
+    "ours": ("number", "Value of this package"),
+    "theirs": ("number", "Value of the other library"),
+    "agrees": ("string", "Whether the values are equal within the tolerance"),
+    "gradient_agrees": ("string", "Whether the gradients are equal within the tolerance"),
+    "note": ("string", "Why they are not, or what was done for it"),
+    # of backends
+    "dimensions": ("integer", "Spatial dimensions of the input"),
+    "slope": ("number", "Derivative of the loss along a fixed direction"),
+    # of speed
+    "backend": ("string", "Backend of Keras"),
+    "mode": ("string", "Graph, eager or compiled by XLA"),
+    "peer": ("string", "The other library"),
+    "ratio": ("number", "Time of this package over that of the peer, median"),
+    "low": ("number", "Lower end of the middle half of the ratios"),
+    "high": ("number", "Upper end of the middle half of the ratios"),
+    "ours_ms": ("number", "Milliseconds of this package"),
+    "peer_ms": ("number", "Milliseconds of the peer"),
+    "floors": ("number", "Time of this package over that of one pass over the memory"),
+    "first_s": ("number", "Seconds of the first call"),
+    "ours_mb": ("number", "Megabytes of this package at most"),
+    "peer_mb": ("number", "Megabytes of the peer at most"),
+    # of mutants
+    "module": ("string", "Module in segloss_ref/losses"),
+    "function": ("string", "The function that was changed"),
+    "line": ("integer", "Line of the module"),
+    "mutant": ("string", "What was changed into what"),
+    "noticed_by": ("string", "The first test that failed, or `survived`"),
+    "seconds": ("number", "Until it was noticed"),
+}
+
+
+def descriptor(folder=RESULTS):
+    """The data package of a folder of results: a resource for each table and each sweep."""
+    tables = [path for path in sorted(folder.iterdir()) if path.name.endswith((".csv", ".csv.gz"))]
+    sweeps = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    examples = sorted(folder.glob("*.npz"))
+    resources = [_table(path.name.split(".")[0], [path], folder) for path in tables]
+    resources += [_table(path.name, sorted(path.glob("*.csv.gz")), folder) for path in sweeps]
+    resources += [
+        {"name": path.stem, "title": TITLES[path.stem], "path": path.name, "format": "npz"}
+        for path in examples
+    ]
+    return {
+        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
+        "name": "segmentation-losses-results",
+        "title": "Published results of Segmentation Losses",
+        "licenses": [{"name": "CC-BY-4.0", "path": "https://creativecommons.org/licenses/by/4.0/"}],
+        "resources": sorted(resources, key=lambda resource: resource["name"]),
+    }
+
+
+def _table(name, paths, folder):
+    names = [str(path.relative_to(folder)) for path in paths]
+    packed = {"compression": "gz"} if names[0].endswith(".gz") else {}
+    return {
+        "name": name,
+        "title": TITLES[name],
+        "type": "table",
+        "path": names if len(names) > 1 else names[0],
+        "format": "csv",
+        **packed,
+        "encoding": "utf-8",
+        "schema": {"fields": [_field(column) for column in _columns(paths[0])]},
+    }
+
+
+def _columns(path):
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    return next(csv.reader(io.StringIO(text)))
+
+
+def _field(column):
+    kind, words = COLUMNS[column]
+    return {"name": column, "type": kind, "description": words}
+
+
+def write(folder=RESULTS):
+    text = json.dumps(descriptor(folder), indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / "datapackage.json", text)
+
+
+if __name__ == "__main__":
+    write()
