@@ -31,9 +31,9 @@ from segloss_ref.distance import nearest_two_labels
 ClassWeights = tuple[float, float] | list[float] | Literal["balanced"] | None
 Spacing = float | tuple[float, float] | list[float]
 
-# Ronneberger et al. 2015, below equation 2.
+#: Settings of Ronneberger et al. 2015, below equation 2.
 UNET_2015 = {"w0": 10.0, "sigma": 5.0}
-# Defaults of the plugin of Falk et al. 2019 (border weight factor, border weight sigma).
+#: Defaults of the plugin of Falk et al. 2019 (border weight factor, border weight sigma).
 UNET_2019 = {"w0": 50.0, "sigma": 6.0}
 
 # What a seam adds to the weight of a pixel may be left out below this share of w0: float32 could

@@ -26,6 +26,7 @@ _LOADERS = {
     **{name: synthetic.loader(maker) for name, maker in synthetic.MAKERS.items()},
     **{name: public.loader(name) for name in public.NAMES},
 }
+#: The names of the data sets that `load` knows.
 NAMES = tuple(_LOADERS)
 
 

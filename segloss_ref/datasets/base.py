@@ -11,6 +11,7 @@ import numpy as np
 
 from segloss_ref.checks import VOID, check_choice, check_labels, check_whole
 
+#: The names of the splits that each data set has.
 SPLITS = ("train", "validation", "test")
 
 #: The side of images in pixels, or one for each of their axes.

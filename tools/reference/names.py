@@ -1,0 +1,71 @@
+"""The public names of the package: what the reference must have, and what a docstring may link to."""
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+import segloss_ref
+from segloss_ref.losses.inputs import Batch, Prediction
+
+#: Modules that serve the package alone. Of a package below it, such as `segloss_ref.metrics`, the
+#: names are those of its `__all__`, and the modules within are its own affair.
+INTERNAL = {"checks", "extras", "verdicts", "writing", "__main__"}
+
+
+def modules() -> list[ModuleType]:
+    """The modules and packages right below the package that users import from."""
+    names = sorted(module.name for module in pkgutil.iter_modules(segloss_ref.__path__))
+    return [importlib.import_module(f"segloss_ref.{n}") for n in names if n not in INTERNAL]
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """The public names of a module: its `__all__`, else the functions and classes it defines."""
+    if hasattr(module, "__all__"):
+        return [name for name in module.__all__ if not inspect.ismodule(getattr(module, name))]
+    return [
+        name
+        for name, member in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(member) or inspect.isfunction(member))
+        and member.__module__ == module.__name__
+    ]
+
+
+def bases() -> list[type]:
+    """The bases of the losses, the widest one first, and what they hand to a formula.
+
+    They hold the settings that losses share; a loss of one's own extends one of them.
+    """
+    found = {
+        base: None
+        for entry in segloss_ref.catalogue()
+        for base in reversed(entry.loss.__mro__)
+        if base.__module__.startswith("segloss_ref.")
+        and not base.__name__.startswith("_")
+        and base.__name__ not in segloss_ref.__all__
+    }
+    return [segloss_ref.SegmentationLoss, *found, Batch, Prediction]
+
+
+def public() -> dict[str, Any]:
+    """Each public thing under the shortest name that it is imported by."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for module in [segloss_ref, *modules()]:
+        for name in names_of(module):
+            member = getattr(module, name)
+            # Constants may be one object by chance; functions and classes are what they are.
+            if callable(member) and id(member) in seen:
+                continue
+            seen.add(id(member))
+            found.setdefault(f"{module.__name__}.{name}", member)
+    for base in bases()[1:]:
+        found[f"{base.__module__}.{base.__name__}"] = base
+    return found
+
+
+def missing(documented: set[str]) -> list[str]:
+    """The public names that are not among those documented."""
+    return sorted(set(public()) - documented)

@@ -1,0 +1,61 @@
+"""Signatures as they are written: `labels: ArrayLike`, not the union that the alias stands for."""
+
+import ast
+import inspect
+import textwrap
+from typing import Any
+
+
+def written(thing: Any) -> tuple[str, str | None] | None:
+    """The parameters and the result of a function or class from its source, `None` if it has none.
+
+    Of classes it is that of their constructor, or, where that is made from them, their fields.
+    """
+    if inspect.isclass(thing):
+        maker = vars(thing).get("__init__")
+        if maker is None or not hasattr(maker, "__code__"):
+            return None
+        if maker.__code__.co_filename == "<string>":  # a dataclass
+            return _fields(thing), None
+        arguments, _ = _of(maker)
+        return arguments, None
+    return _of(inspect.unwrap(thing)) if inspect.isfunction(inspect.unwrap(thing)) else None
+
+
+def _of(function):
+    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    arguments = node.args
+    first = [*arguments.posonlyargs, *arguments.args][:1]
+    if first and first[0].arg in ("self", "cls"):
+        arguments.args.pop(0)
+    node = _Unquoted().visit(node)
+    return f"({ast.unparse(arguments)})", node.returns and ast.unparse(node.returns)
+
+
+class _Unquoted(ast.NodeTransformer):
+    """Annotations that are strings, for the sake of what is imported, as what they say."""
+
+    def _of(self, annotation):
+        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+            return ast.parse(annotation.value, mode="eval").body
+        return annotation
+
+    def visit_arg(self, node):
+        node.annotation = self._of(node.annotation)
+        return node
+
+    def visit_FunctionDef(self, node):
+        node.returns = self._of(node.returns)
+        self.visit(node.args)
+        return node
+
+
+def _fields(cls):
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    fields = [node for node in body if isinstance(node, ast.AnnAssign) and node.simple]
+    return f"({', '.join(_field(node) for node in fields)})"
+
+
+def _field(node):
+    default = "" if node.value is None else f" = {ast.unparse(node.value)}"
+    return f"{ast.unparse(node.target)}: {ast.unparse(node.annotation)}{default}"
