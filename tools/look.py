@@ -40,6 +40,8 @@ SEARCHES = {
     "Lovász": "region/jaccard",
     "Hausdorff": "boundary/hausdorff",
     "mixed precision": "foundations/logits",
+    "TverskyLoss": "reference/region",
+    "unet_weight_map": "reference/maps",
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

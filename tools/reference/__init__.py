@@ -15,10 +15,11 @@ import inspect
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.pycode import ModuleAnalyzer
@@ -77,7 +78,7 @@ class Losses(Listing):
 class Members(Listing):
     """`.. members:: segloss_ref.metrics`: what a module is for, and all its public names."""
 
-    option_spec = {"without-text": lambda _: True}
+    option_spec: ClassVar = {"without-text": directives.flag}
 
     def lines(self, argument: str) -> list[str]:
         module = __import__(argument, fromlist=["_"])
@@ -119,19 +120,16 @@ def _of_class(name, members=False):
 
 def _of_loss(entry):
     function = _function_of(entry)
-    also = f"As a function: :py:obj:`segloss_ref.functional.{function}`. " if function else ""
-    body = [
-        f"{also}Its chapter: :doc:`/notebooks/{entry.chapter}`. "
-        f"Its source: :cite:t:`{entry.citation}`.",
-        "",
-        "**In other libraries:**",
-        "",
-        *evidence.parity(entry.name),
-        "",
-    ]
+    also = f" As a function: :py:obj:`segloss_ref.functional.{function}`." if function else ""
+    body = [f"Its chapter: :doc:`/notebooks/{entry.chapter}`.{also}", ""]
+    body += evidence.parity(entry.name) or ["No other library that was compared has it.", ""]
     trained = evidence.results(entry.name)
     if trained:
-        body += ["**Trained with it,** mean Dice coefficient at the threshold 1/2:", "", *trained]
+        body += [
+            "Runs with it, and their mean Dice coefficient at the threshold 1/2:",
+            "",
+            *trained,
+        ]
     return [*_of_class(f"segloss_ref.{entry.name}"), *(f"    {line}" for line in body), ""]
 
 
@@ -150,8 +148,11 @@ def docstring(app, what, name, thing, options, lines) -> None:
     module = getattr(thing, "__module__", None) or _module_of(name)
     module = module if str(module).startswith("segloss_ref") else _module_of(name)
     entry = LOSSES.get(getattr(thing, "__name__", "")) if what == "class" else None
-    after = _formula_and_figure(app, entry) if entry else []
-    lines[:] = as_rst(text, linker(module, full_names(), OUTSIDE), after)
+    link = linker(module, full_names(), OUTSIDE)
+    if entry:
+        lines[:] = as_rst(text, link, _formula_and_figure(app, entry), shown=entry.formula)
+    else:
+        lines[:] = as_rst(text, link)
 
 
 def _comment(name, constant):
@@ -179,7 +180,6 @@ def _formula_and_figure(app, entry):
         f"    {entry.formula}",
         "",
         f".. figure:: {_image(app, entry.name)}",
-        "    :class: reference-figure",
         f"    :alt: Two panels for {entry.name}, over the logit of one pixel: left the loss of the "
         "picture, right its derivative; a line for a pixel of the branch, and one for a pixel of "
         "the gap.",

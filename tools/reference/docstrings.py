@@ -25,10 +25,8 @@ _SOURCES = {
 
 _GREEK = "alpha beta gamma delta epsilon phi lambda mu pi sigma tau theta"
 _LETTERS = dict(zip("αβγδεφλμπστθ", _GREEK.split())) | {"Δ": "Delta", "Ω": "Omega"}
-_SIGNS = _LETTERS | {
-    "Σ": "sum", "Π": "prod", "∇": "nabla", "·": "cdot", "∪": "cup", "∩": "cap", "∓": "mp", "∈": "in",
-    "≤": "le", "≥": "ge", "∞": "infty",
-}  # fmt: skip
+_NAMES_OF_SIGNS = "sum prod nabla cdot cup cap mp in le ge infty"
+_SIGNS = _LETTERS | dict(zip("ΣΠ∇·∪∩∓∈≤≥∞", _NAMES_OF_SIGNS.split()))
 _FUNCTIONS = {"log", "exp", "min", "max", "cosh", "tanh"}
 _IS_FORMULA = re.compile(r"[Α-ωϕ∇∂·∪∩∓∈≤≥√²³½∞Σ̄]| [-+/] |\^")
 _ROOT = re.compile(r"√(?=\()")
@@ -37,11 +35,16 @@ _SCRIPTS = {"_": re.compile(r"π\(\w\)|[^\W_]+"), "^": re.compile(r"[^\W_]+(?:_[
 _INDEXED = re.compile(
     r"(?<![\w`.])((?:[A-Za-zα-ω]_[A-Za-z]{1,3}|[α-ω]_[^\W_]+)(?:\^\w)?)(?![\w(^])"
 )
+_BRACED = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
+_FRACTION = re.compile(rf"\\frac{_BRACED}{_BRACED}")
 _EMPHASIS = re.compile(r"(?<![\w*])\\\*(\w+(?: \w+)*)\\\*(?![\w*])")
 
 
 def as_rst(
-    text: str, link: Callable[[str], str | None], after_summary: Iterable[str] = ()
+    text: str,
+    link: Callable[[str], str | None],
+    after_summary: Iterable[str] = (),
+    shown: str | None = None,
 ) -> list[str]:
     """The lines of a docstring in reStructuredText.
 
@@ -50,40 +53,57 @@ def as_rst(
         link: From a name such as "DiceLoss" or "keras.Variable" to the full name of what it names
             here, or `None` where it is just code.
         after_summary: Lines that stand after the first paragraph.
+        shown: A formula in LaTeX that stands there already: the paragraph "Formula" then begins
+            with what it says of it.
     """
     summary, *rest = _blocks(text.splitlines())
     found = [*_block(summary, link), "", *after_summary, ""]
-    for block in rest:
-        found += [*_block(block, link), ""]
+    for name, lines in rest:
+        if shown and lines[0].startswith("Formula: "):
+            lines = _without(shown, lines)
+        found += [*_block((name, lines), link), ""] if lines else []
     return found
+
+
+def _without(shown, lines):
+    """The paragraph on a formula without the formula, if it is the one that is shown."""
+    text = " ".join(line.strip() for line in lines).removeprefix("Formula: ")
+    found = re.match(r"`([^`]+)`[,.]? *", text)
+    if not found or _bare(latex(found[1])) != _bare(shown):
+        return lines
+    rest = text[found.end() :]
+    return [rest[0].upper() + rest[1:]] if rest else []
+
+
+def _bare(tex):
+    """LaTeX without what does not change its meaning, and with a slash for each fraction."""
+    while found := _FRACTION.search(tex):
+        over, under = (f"({part})" if _is_sum(part) else part for part in found.groups())
+        tex = f"{tex[: found.start()]}{over}/{under}{tex[found.end() :]}"
+    tex = re.sub(r"\\(?:left|right|,)|\s", "", tex.replace("mathrm", "text"))
+    return re.sub(r"\{(\\?\w+)\}", r"\1", tex)
+
+
+def _is_sum(tex):
+    """Whether a plus or minus stands outside of all parentheses."""
+    return re.search(r" [-+] ", re.sub(r"\([^()]*\)|\|[^|]*\|", "", tex)) is not None
 
 
 def _blocks(lines):
     """Paragraphs and sections, each as `(section or "", lines)`."""
-    found: list[tuple[str, list[str]]] = []
+    found: list[tuple[str, list[str]]] = [("", [])]
     for line in lines:
+        name, body = found[-1]
         section = _SECTION.match(line)
         if section:
             found.append((section[1], [section[2] or ""]))
-        elif not line.strip():
-            in_section = found and found[-1][0]
-            found.append((found[-1][0] if in_section else "", [])) if found else None
-            if in_section:  # goes on as long as what follows is indented
-                found.pop()
-                found[-1][1].append("")
-        elif found and found[-1][0] and not line.startswith(" ") and not _goes_on(found[-1]):
-            found.append(("", [line]))
-        elif found:
-            found[-1][1].append(line)
+        elif line.strip() and name and not line.startswith(" ") and not body[-1].strip():
+            found.append(("", [line]))  # a section goes on as long as its text is indented
+        elif line.strip() or name:
+            body.append(line)
         else:
-            found.append(("", [line]))
+            found.append(("", []))
     return [(name, _trimmed(body)) for name, body in found if any(x.strip() for x in body)]
-
-
-def _goes_on(section):
-    """Whether a line that is not indented belongs to the section: its text has not ended."""
-    _, body = section
-    return bool(body[-1].strip())
 
 
 def _trimmed(lines):
@@ -193,7 +213,10 @@ def _with_sources(text):
 
 
 def latex(formula: str) -> str:
-    """A formula in plain signs, `(1 - p_t)^γ`, in LaTeX. A slash stays one: what it divides is not said."""
+    """A formula in plain signs, such as `(1 - p_t)^γ`, in LaTeX.
+
+    A slash stays a slash: what it divides is for the reader to see, and no rule would be safe.
+    """
     text = re.sub(r"(\w)\u0304", r"\\bar{\1}", formula.replace("{", r"\{").replace("}", r"\}"))
     text = text.replace("}*", "}^*").replace("½", "{1/2}").replace("²", "^2").replace("³", "^3")
     text = text.replace(">=", r" \ge ").replace("<=", r" \le ").replace("!=", r" \ne ")

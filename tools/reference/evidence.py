@@ -1,4 +1,4 @@
-"""What the published tables say of a loss: other libraries beside it, and runs that it was trained in."""
+"""What the published tables say of a loss: other libraries beside it, and runs with it."""
 
 import csv
 import functools
@@ -19,22 +19,33 @@ GENERAL = "chap-comparison"
 
 
 def parity(loss: str) -> list[str]:
-    """A table of the classes of other libraries that were compared with a loss."""
+    """A folded list of the classes of other libraries that were compared with a loss."""
     rows = [row for row in _parity() if row["loss"] == loss]
     if not rows:
-        return ["No other library that was looked at has it."]
-    table = []
+        return []
+    found = [
+        f".. admonition:: In other libraries: equal in {_equal(rows)} comparisons",
+        "    :class: dropdown",
+        "",
+        "    Value and gradient of each, for the same masks and predictions; see",
+        "    :ref:`the conventions of the libraries <chap-conventions>`.",
+        "",
+    ]
     key = ("library", "their_class", "their_settings", "settings")
     for (library, name, theirs, ours), cases in itertools.groupby(
         rows, key=lambda row: [row[k] for k in key]
     ):
         cases = list(cases)
-        same = sum(row["agrees"] == row["gradient_agrees"] == "True" for row in cases)
         notes = dict.fromkeys(row["note"] for row in cases if row["note"])
-        call = f"``{name}({_without(theirs, 'from_logits=True')})``"
-        table.append([library, call, f"``{loss}({ours})``", f"{same} of {len(cases)}", _all(notes)])
-    head = ["library", "theirs", "here", "equal", "where they differ"]
-    return _table(head, table, widths=[10, 30, 30, 8, 22])
+        calls = f"``{name}({_without(theirs, 'from_logits=True')})`` is ``{loss}({ours})``"
+        why = f": {_escaped('; '.join(notes))}" if notes else ""
+        found += [f"    * {library}: {calls} in {_equal(cases)}{why}"]
+    return [*found, ""]
+
+
+def _equal(rows):
+    same = sum(row["agrees"] == row["gradient_agrees"] == "True" for row in rows)
+    return f"{same} of {len(rows)}"
 
 
 @functools.cache
@@ -48,8 +59,8 @@ def _without(settings, shared):
     return ", ".join(part for part in settings.split(", ") if part and part != shared)
 
 
-def _all(notes):
-    return re.sub(r"([\\*|`_])", r"\\\1", "; ".join(notes))
+def _escaped(text):
+    return re.sub(r"([\\*|`_])", r"\\\1", text)
 
 
 def results(loss: str) -> list[str]:
@@ -67,8 +78,11 @@ def results(loss: str) -> list[str]:
 
 @functools.cache
 def _runs():
-    """Of every folder of a sweep: data set, run, loss as it was made, mean Dice, seeds, images."""
-    found = []
+    """Of every folder of a sweep: data set, run, loss as it was made, mean Dice, seeds, images.
+
+    A run that two sweeps have in common is there once.
+    """
+    found = {}
     for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
         calls = {}
         for path in folder.glob("*.json"):
@@ -77,8 +91,9 @@ def _runs():
         means = analysis.summary(analysis.read_table(folder), "dice")
         for row in means.itertuples():
             call = calls[row.dataset, row.run]
-            found.append((folder.name, row.dataset, row.run, call, row.mean, row.seeds, row.images))
-    return found
+            scores = call, row.mean, row.seeds, row.images
+            found.setdefault((row.dataset, row.run, scores), folder.name)
+    return [(folder, dataset, run, *scores) for (dataset, run, scores), folder in found.items()]
 
 
 def _call(loss, options, **_):

@@ -1,4 +1,4 @@
-"""The public names of the package: what the reference must have, and what a docstring may link to."""
+"""The public names of the package: what the reference must have, and docstrings may link to."""
 
 import importlib
 import inspect

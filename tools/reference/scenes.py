@@ -1,9 +1,9 @@
 """A small figure for each loss: its value, and its gradient, as one pixel of a picture changes.
 
 The picture is the same for all losses: two cells with a gap of one pixel between them, and a thin
-branch. A prediction has them about right. One pixel at a time then takes every logit: one of the branch,
-one of the gap. What a loss says of that pixel depends on the others, but for the
-losses that look at each pixel alone.
+branch. A prediction has them about right. One pixel after the other then takes every logit: one of
+the branch, one of the gap. What a loss says of it depends on the other pixels, but for the losses
+that look at each pixel alone.
 """
 
 import hashlib
@@ -91,12 +91,12 @@ def with_logits(loss: type[segloss_ref.SegmentationLoss]) -> segloss_ref.Segment
 def draw(loss: type[segloss_ref.SegmentationLoss], path: Path) -> None:
     """Writes the figure of a loss."""
     found = curves(loss)
-    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.1))
+    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.3))
     for ax, lines, label in zip(axes, found, ("loss of the picture", "gradient × pixels")):
         for line, name in zip(lines, PIXELS):
             ax.plot(LOGITS, line, label=name)
         ax.set(xlabel="logit of the pixel", ylabel=label)
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
@@ -104,17 +104,19 @@ def draw(loss: type[segloss_ref.SegmentationLoss], path: Path) -> None:
 def draw_scene(path: Path) -> None:
     """Writes the figure of the picture: truth, prediction, and the pixels that change."""
     figure, axes = plots.images(
-        [cells() > 0, predicted()], ["truth: two cells", "logits: 2 and -2"], height=2.1
+        [picture[4:19] for picture in (cells() > 0, predicted())],
+        ["truth: two cells, one with a branch", f"logits: {SURE:g} is white, -{SURE:g} black"],
+        height=2.3,
     )
-    for marker, (row, column) in zip("os", PIXELS.values()):
+    for marker, colour, (row, column) in zip("os", ("C0", "C1"), PIXELS.values()):
         for ax in axes:
-            ax.plot(column, row, marker, color="#d55e00", markersize=6)
+            ax.plot(column, row - 4, marker, color=colour, markersize=7, markeredgecolor="#777777")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
 
 def figures(folder: Path) -> Path:
-    """Draws what is not there; a folder for each state of the sources that the figures depend on."""
+    """Draws what is not there, into a folder for each state of the sources that it depends on."""
     package = Path(segloss_ref.__file__).parent
     sources = [Path(__file__), *sorted(package.glob("*.py")), *sorted(package.glob("losses/*.py"))]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
