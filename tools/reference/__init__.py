@@ -1,8 +1,9 @@
 """An extension of Sphinx: the reference of the package, from its docstrings and its catalogue.
 
-Two directives list what there is, so that a new loss or function is there without a word:
+Directives list what there is, so that a new loss or function is there without a word:
 
     .. losses:: region          all losses of a family; "bases": what these have in common
+    .. functions::              the losses as functions
     .. members:: segloss_ref.metrics
 
 A public name that is on no page is a warning, and so is one of another library that `links.yml`
@@ -47,6 +48,13 @@ def full_names() -> dict[str, Any]:
     return public()
 
 
+def _parsed(directive, lines):
+    found = nodes.container()
+    text = StringList(lines, source=directive.get_source_info()[0])
+    directive.state.nested_parse(text, directive.content_offset, found)
+    return found.children
+
+
 class Listing(SphinxDirective):
     """A directive that is replaced by reStructuredText, within `eval-rst`."""
 
@@ -56,10 +64,7 @@ class Listing(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        found = nodes.container()
-        lines = StringList(self.lines(self.arguments[0]), source=self.get_source_info()[0])
-        self.state.nested_parse(lines, self.content_offset, found)
-        return found.children
+        return _parsed(self, self.lines(self.arguments[0]))
 
 
 class Losses(Listing):
@@ -91,9 +96,31 @@ class Members(Listing):
             full = names.get(id(member), f"{argument}.{name}")
             if inspect.isclass(member):
                 found += _of_class(full, members=True)
+            elif callable(member):
+                found += [f".. autofunction:: {full}", ""]
             else:
-                found += [f".. auto{'function' if callable(member) else 'data'}:: {full}", ""]
+                value = ["    :no-value:"] if len(repr(member)) > 200 else []
+                found += [f".. autodata:: {full}", *value, ""]
         return found
+
+
+class Functions(SphinxDirective):
+    """`.. functions::`: the losses as functions, a line for each."""
+
+    def run(self) -> list[nodes.Node]:
+        lines = []
+        for entry in LOSSES.values():
+            if name := _function_of(entry):
+                summary = inspect.getdoc(entry.loss).splitlines()[0]
+                lines += [
+                    f".. py:function:: {name}(y_true, y_pred, sample_weight=None, **settings)",
+                    "    :module: segloss_ref.functional",
+                    "    :single-line-parameter-list:",
+                    "",
+                    f"    {summary} Its settings: :py:obj:`~segloss_ref.{entry.name}`.",
+                    "",
+                ]
+        return _parsed(self, lines)
 
 
 class Scene(SphinxDirective):
@@ -104,9 +131,7 @@ class Scene(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         caption = " ".join(self.content)
         lines = [f".. figure:: {_image(self.env.app, 'scene')}", f"    :alt: {caption}", ""]
-        found = nodes.container()
-        self.state.nested_parse(StringList([*lines, f"    {caption}"]), 0, found)
-        return found.children
+        return _parsed(self, [*lines, f"    {caption}"])
 
 
 def _image(app, name):
@@ -189,8 +214,6 @@ def _formula_and_figure(app, entry):
 
 def signature(app, what, name, thing, options, arguments, result):
     """Signatures as they are written in the source."""
-    if name.startswith("segloss_ref.functional."):
-        return "(y_true, y_pred, sample_weight=None, **settings)", None
     if what in ("class", "function", "method"):
         return written(thing) or ("", None)
     return arguments, result
@@ -260,6 +283,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.setup_extension("sphinx.ext.autodoc")
     app.add_directive("losses", Losses)
     app.add_directive("members", Members)
+    app.add_directive("functions", Functions)
     app.add_directive("scene", Scene)
     app.connect("builder-inited", draw)
     app.connect("autodoc-process-docstring", docstring)

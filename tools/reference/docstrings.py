@@ -37,7 +37,7 @@ _INDEXED = re.compile(
 )
 _BRACED = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 _FRACTION = re.compile(rf"\\frac{_BRACED}{_BRACED}")
-_EMPHASIS = re.compile(r"(?<![\w*])\\\*(\w+(?: \w+)*)\\\*(?![\w*])")
+_STARRED = re.compile(r"(?<![\w*])(\*{1,2})(?=\w)([^*]*\w[,.]?)\1(?![\w*])")
 
 
 def as_rst(
@@ -97,18 +97,25 @@ def _blocks(lines):
         section = _SECTION.match(line)
         if section:
             found.append((section[1], [section[2] or ""]))
-        elif line.strip() and name and not line.startswith(" ") and not body[-1].strip():
-            found.append(("", [line]))  # a section goes on as long as its text is indented
-        elif line.strip() or name:
+        elif line[:1].strip() and body and not body[-1].strip():
+            found.append(("", [line]))  # sections and code go on as long as they are indented
+        elif line.strip() or name or _is_code(body):
             body.append(line)
         else:
             found.append(("", []))
-    return [(name, _trimmed(body)) for name, body in found if any(x.strip() for x in body)]
+    blocks = [(name, body) for name, body in found if any(line.strip() for line in body)]
+    return [
+        (name, body if not name and _is_code(body) else _trimmed(body)) for name, body in blocks
+    ]
+
+
+def _is_code(lines):
+    """Whether they are indented all: a blank line does not end that."""
+    return bool(lines) and all(line.startswith("    ") for line in lines if line)
 
 
 def _trimmed(lines):
-    first, rest = lines[0], inspect.cleandoc("\n".join(["", *lines[1:]])).splitlines()
-    body = [first, *rest]
+    body = [lines[0], *inspect.cleandoc("\n".join(["", *lines[1:]])).splitlines()]
     while body and not body[-1].strip():
         body.pop()
     while body and not body[0].strip():
@@ -130,10 +137,10 @@ def _block(block, link):
 
 
 def _paragraph(lines, link):
-    alone = _CODE.fullmatch(" ".join(line.strip() for line in lines))
+    alone = _CODE.fullmatch(" ".join(line.strip() for line in lines).strip())
     if alone and _IS_FORMULA.search(alone[1]):
         return [".. math::", "", f"    {latex(alone[1])}"]
-    if all(line.startswith("    ") for line in lines if line):
+    if _is_code(lines):
         return [".. code-block:: python", "", *lines]
     if lines[0].startswith("* "):
         items = re.split(r"^\* ", "\n".join(lines), flags=re.MULTILINE)[1:]
@@ -187,11 +194,21 @@ def _inline(text, link, formula=False):
 def _prose(text, after):
     """What stands between pieces of code."""
     pieces = _INDEXED.split(text)
-    pieces[::2] = [_EMPHASIS.sub(r"*\1*", _SPECIAL.sub(r"\\\1", piece)) for piece in pieces[::2]]
+    pieces[::2] = [_escaped(piece) for piece in pieces[::2]]
     pieces[1::2] = [f":math:`{latex(piece)}`" for piece in pieces[1::2]]
     text = _with_sources("".join(pieces))
     # Markup ends at a word's end: between `label` and an s that follows stands an escaped space.
     return rf"\ {text}" if after and text[:1].isalnum() else text
+
+
+def _escaped(text):
+    """Plain text, in which only *emphasis* and **more of it** mean something."""
+    plain, *starred = _STARRED.split(text)
+    found = _SPECIAL.sub(r"\\\1", plain)
+    for stars, words, after in zip(starred[::3], starred[1::3], starred[2::3]):
+        inside, after = (_SPECIAL.sub(r"\\\1", part) for part in (words, after))
+        found += f"{stars}{inside}{stars}{after}"
+    return found
 
 
 def _code(text, link, formula=False):

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from typing import Any
 
@@ -12,6 +13,8 @@ def written(thing: Any) -> tuple[str, str | None] | None:
     Of classes it is that of their constructor, or, where that is made from them, their fields.
     """
     if inspect.isclass(thing):
+        if hasattr(thing, "_fields"):  # a named tuple
+            return _fields(thing), None
         maker = vars(thing).get("__init__")
         if maker is None or not hasattr(maker, "__code__"):
             return None
@@ -28,26 +31,17 @@ def _of(function):
     first = [*arguments.posonlyargs, *arguments.args][:1]
     if first and first[0].arg in ("self", "cls"):
         arguments.args.pop(0)
-    node = _Unquoted().visit(node)
-    return f"({ast.unparse(arguments)})", node.returns and ast.unparse(node.returns)
+    for argument in ast.walk(arguments):
+        if isinstance(argument, ast.arg):
+            argument.annotation = _unquoted(argument.annotation)
+    return f"({ast.unparse(arguments)})", node.returns and ast.unparse(_unquoted(node.returns))
 
 
-class _Unquoted(ast.NodeTransformer):
-    """Annotations that are strings, for the sake of what is imported, as what they say."""
-
-    def _of(self, annotation):
-        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-            return ast.parse(annotation.value, mode="eval").body
-        return annotation
-
-    def visit_arg(self, node):
-        node.annotation = self._of(node.annotation)
-        return node
-
-    def visit_FunctionDef(self, node):
-        node.returns = self._of(node.returns)
-        self.visit(node.args)
-        return node
+def _unquoted(annotation):
+    """An annotation that is a string, for the sake of what is imported, as what it says."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return ast.parse(annotation.value, mode="eval").body
+    return annotation
 
 
 def _fields(cls):
@@ -58,4 +52,6 @@ def _fields(cls):
 
 def _field(node):
     default = "" if node.value is None else f" = {ast.unparse(node.value)}"
-    return f"{ast.unparse(node.target)}: {ast.unparse(node.annotation)}{default}"
+    default = re.sub(r"dataclasses\.field\(default_factory=(\w+)\)", r"\1()", default)
+    annotation = _unquoted(node.annotation)
+    return f"{ast.unparse(node.target)}: {ast.unparse(annotation)}{default}"
