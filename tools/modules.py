@@ -25,8 +25,9 @@ PARTS = (
     "losses augmentation datasets masks analysis",
     "functional",
     "segloss_ref",
+    "machine",
     "experiment",
-    "sweep",
+    "sweep __main__",
 )
 RANKS = {name: rank for rank, names in enumerate(PARTS) for name in names.split()}
 

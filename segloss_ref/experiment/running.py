@@ -26,6 +26,7 @@ from segloss_ref.experiment.rescoring import keep
 from segloss_ref.experiment.settings import Experiment, own_model
 from segloss_ref.experiment.training import check_data, train
 from segloss_ref.experiment.tuning import chosen, tuned, tuning_seed
+from segloss_ref.machine import devices
 from segloss_ref.writing import write_rows, write_whole
 
 
@@ -134,7 +135,7 @@ def _identity(experiment):
         },
         "python": platform.python_version(),
         "backend": backend,
-        "device": f"{', '.join(_devices())} on {platform.machine()}",
+        "device": f"{', '.join(devices())} on {platform.machine()}",
         "commit": _commit(),
     }
 
@@ -143,13 +144,6 @@ def _source(model):
     """The digest of the file that a model of one's own is written in."""
     file = inspect.getsourcefile(own_model(model))
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-
-
-def _devices():
-    if keras.backend.backend() == "torch":  # Keras has no list of devices there
-        torch = sys.modules["torch"]
-        return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
-    return keras.distribution.list_devices()
 
 
 def tune(experiment: Experiment, out: str | os.PathLike[str]) -> dict[str, Any]:
