@@ -2,7 +2,8 @@
 
     python tools/look.py
 
-A page that is wider than the window, at 1300 pixels or on a phone; an error of a script; a page
+A page that is wider than the window, at 1300 pixels or on a phone; an error of a script; what axe, of
+Deque, finds to shut readers out, contrast in the dark included; a request to another host; a page
 without a title, without a description, or with an image that has no alternative text; a search that
 does not find its page first.
 """
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,9 +25,12 @@ from urllib.parse import unquote
 from contents import ROOT, names
 
 HTML = ROOT / "_build" / "html"
+AXE = ROOT / ".cache" / "axe" / "axe_playwright_python" / "axe.min.js"  # `make look` fetches it
 WIDTHS = (1300, 390)
 #: Pages for one browser; one for all of them runs out of its time.
 AT_ONCE = 6
+#: Browsers at work at a time.
+BROWSERS_AT_ONCE = 2
 #: What people search for, and the page that they want.
 SEARCHES = {
     "Dice": "region/dice",
@@ -70,10 +75,47 @@ async function search(words, wanted) {
     found.push([`a search for "${words}"`, `finds ${hit}, not ${wanted}`]);
   frame.remove();
 }
+// A formula as a box of its size, and of code one piece of each colour: of all, axe takes minutes.
+function thin(inside) {
+  const formulas = [...inside.querySelectorAll("mjx-container")];
+  const widths = formulas.map(formula => formula.offsetWidth);
+  formulas.forEach((formula, i) => {
+    formula.textContent = "x";
+    formula.style.cssText = `display: inline-block; width: ${widths[i]}px; line-height: normal`;
+  });
+  const seen = new Set();
+  for (const piece of inside.querySelectorAll(".highlight span:not(:has(*))")) {
+    if (seen.has(piece.className)) piece.replaceWith(piece.textContent);
+    seen.add(piece.className);
+  }
+}
+async function shut(frame, options) {
+  const { violations } = await frame.contentWindow.axe.run({ resultTypes: ["violations"], ...options });
+  return violations.map(({ id, help, nodes }) =>
+    `axe, ${id} (${nodes.length} times): ${help}, as in ${nodes[0].target} ${nodes[0].html.slice(0, 100)}`);
+}
+async function accessible(frame, width) {
+  const inside = frame.contentDocument, script = inside.createElement("script");
+  const loaded = new Promise((done, failed) => [script.onload, script.onerror] = [done, failed]);
+  script.src = "/axe.min.js";
+  const still = inside.createElement("style");
+  still.textContent = "* { transition: none !important }";
+  inside.head.append(script, still);
+  await loaded;
+  thin(inside);
+  const found = await shut(frame, { rules: { "label-content-name-mismatch": { enabled: true } } });
+  if (width !== WIDTHS[0]) return found;
+  inside.documentElement.dataset.theme = "dark";
+  await wait(400);
+  const dark = await shut(frame, { runOnly: ["color-contrast"] });
+  return [...found, ...dark.map(text => `in the dark, ${text}`)];
+}
 async function look(page, width) {
   const frame = await open(page, width);
   const say = text => found.push([page, text]), inside = frame.contentDocument;
   if (!inside) return say("not there");
+  for (const { name } of frame.contentWindow.performance.getEntriesByType("resource"))
+    if (!name.startsWith(location.origin) && !name.startsWith("data:")) say(`asks another host: ${name}`);
   const wide = inside.documentElement.scrollWidth;
   if (wide > width) {
     // What scrolls in a box of its own does not make the page wide.
@@ -92,6 +134,7 @@ async function look(page, width) {
     for (const image of inside.querySelectorAll("article img"))
       if (!image.alt || image.alt.length < 15) say(`no alternative text: ${image.src}`);
   }
+  (await accessible(frame, width)).forEach(say);
   frame.remove();
 }
 (async () => {
@@ -111,16 +154,21 @@ def browser() -> str:
 
 @contextmanager
 def served(page: str) -> Iterator[str]:
-    """The address of the built book on this machine, which has `page` as `look.html` for now."""
+    """The address of the built book on this machine, with `page` as `look.html`, and axe."""
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/look.html":
+            made = {
+                "/look.html": ("text/html", page.encode),
+                "/axe.min.js": ("text/javascript", AXE.read_bytes),
+            }
+            if self.path not in made:
                 return super().do_GET()
+            kind, content = made[self.path]
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.end_headers()
-            self.wfile.write(page.encode())
+            self.wfile.write(content())
 
         def log_message(self, *_) -> None:
             pass
@@ -158,11 +206,9 @@ def looked_at(pages: Iterable[str], searches: Iterable[tuple[str, str]] = ()) ->
 
 def main() -> int:
     pages = names()
-    problems = [
-        problem
-        for i in range(0, len(pages), AT_ONCE)
-        for problem in looked_at(pages[i : i + AT_ONCE])
-    ]
+    groups = [pages[i : i + AT_ONCE] for i in range(0, len(pages), AT_ONCE)]
+    with ThreadPoolExecutor(BROWSERS_AT_ONCE) as pool:
+        problems = [problem for found in pool.map(looked_at, groups) for problem in found]
     problems += looked_at([], SEARCHES.items())
     print(
         "\n".join(dict.fromkeys(problems))

@@ -1,0 +1,102 @@
+"""An extension of Sphinx: what MyST-NB and the themes write is mended where it shuts readers out or weighs.
+
+On a page: names that differ from what stands there, empty heads of tables, lists without members
+(all of them findings of axe, which `look.py` runs), and Thebe, which this book does not use. In the
+site: icons, kinds of MathJax and maps of sources that no page asks for.
+"""
+
+import base64
+import re
+import shutil
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont
+
+MENDED = (
+    # The name of a fold is what stands on it.
+    (r'<summary aria-label="[^"]*">', "<summary>"),
+    (r' role="doc-biblioentry"', ' role="listitem"'),
+    (r"<th([^>]*)>\s*(?:<p></p>)?\s*</th>", r"<td\1></td>"),
+    (r'<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName.*?</script>', ""),
+)
+#: What of MathJax a page may load: the program, its fonts, rare commands, and speech in English.
+MATHJAX = (
+    "tex-chtml.js",
+    "output/chtml/fonts",
+    "input/tex/extensions",
+    "a11y",
+    "sre/mathmaps/base.json",
+    "sre/mathmaps/en.json",
+    "sre/mathmaps/nemeth.json",
+)
+FONTS = "vendor/fontawesome/webfonts"
+
+
+def mend(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    for kind in ("script_files", "css_files"):
+        kept = [file for file in context.get(kind, ()) if not of_thebe(file)]
+        context[kind] = kept
+    for wrong, right in MENDED:
+        context["body"] = re.sub(wrong, right, context.get("body", ""), flags=re.DOTALL)
+
+
+def of_thebe(file: Any) -> bool:
+    return "thebe" in f"{getattr(file, 'filename', file)}{file.attributes.get('body')}".lower()
+
+
+def lighten(app: Any, error: Exception | None) -> None:
+    static = Path(app.outdir) / "_static"
+    if error or app.builder.format != "html" or not static.exists():
+        return
+    pages = "".join(page.read_text() for page in Path(app.outdir).rglob("*.html"))
+    keep_icons(static, set(re.findall(r"\bfa-[a-z-]+", pages)))
+    keep_only(static / "mathjax", MATHJAX)
+    for unused in [*static.rglob("*.map"), static / "scripts" / "fontawesome.js"]:
+        unused.unlink(missing_ok=True)
+
+
+def keep_icons(static: Path, names: set[str]) -> None:
+    """The style sheet keeps the icons of these names, and has their font within itself."""
+    sheet = static / "styles" / "pydata-sphinx-theme.css"
+    css, icons = sheet.read_text(), set()
+
+    def kept(rule: re.Match[str]) -> str:
+        if not names & set(re.findall(r"\.(fa-[a-z0-9-]+):before", rule[0])):
+            return ""
+        icons.add(int(rule[1], 16))
+        return rule[0]
+
+    css = re.sub(r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"\\([0-9a-f]+)"\}', kept, css)
+    font = base64.b64encode(subset(static / FONTS / "fa-solid-900.ttf", icons)).decode()
+    css = re.sub(
+        r'src:url\([^)]*/fa-solid-900\.woff2\)[^}]*', f'src:url("data:font/woff;base64,{font}")', css
+    )
+    css = re.sub(r"@font-face\{[^}]*url\([^)]*fontawesome[^}]*\}", "", css)
+    sheet.write_text(css)
+    shutil.rmtree(static / FONTS.split("/")[0])
+
+
+def subset(path: Path, characters: set[int]) -> bytes:
+    font, file = TTFont(path), BytesIO()
+    subsetter = Subsetter(Options(notdef_outline=True))
+    subsetter.populate(unicodes=characters)
+    subsetter.subset(font)
+    font.flavor = "woff"
+    font.save(file)
+    return file.getvalue()
+
+
+def keep_only(folder: Path, names: tuple[str, ...]) -> None:
+    kept = [folder / name for name in names]
+    for file in [path for path in folder.rglob("*") if path.is_file()]:
+        if not any(file.is_relative_to(path) for path in kept):
+            file.unlink()
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("html-page-context", mend, priority=900)
+    app.connect("build-finished", lighten)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
