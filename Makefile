@@ -42,10 +42,15 @@ book: $(READY)  ## build the book into _build/html
 serve: book  ## build the book and show it on http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
 
-look: book  ## open every page in Chromium, wide and as on a phone; says what is wrong
+look: book .cache/axe/ready  ## open every page in Chromium, wide and as on a phone; says what is wrong
 	@command -v chromium chromium-browser google-chrome > /dev/null || [ "$$(id -u)" != 0 ] || \
 		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; }
 	@$(BIN)/python tools/look.py
+
+.cache/axe/ready: tools/axe.txt | $(READY)
+	rm -rf $(@D)
+	$(BIN)/pip install --quiet --require-hashes --no-deps --target $(@D) -r $<
+	@touch $@
 
 test: lint pairs  ## ruff, text and notebooks in step, pytest, every notebook executed
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests

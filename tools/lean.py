@@ -1,4 +1,4 @@
-"""An extension of Sphinx: what MyST-NB and the themes write is mended where it shuts readers out or weighs.
+"""An extension of Sphinx: what MyST-NB and the themes write is mended where it keeps out or weighs.
 
 On a page: names that differ from what stands there, empty heads of tables, lists without members
 (all of them findings of axe, which `look.py` runs), and Thebe, which this book does not use. In the
@@ -59,34 +59,35 @@ def lighten(app: Any, error: Exception | None) -> None:
 
 
 def keep_icons(static: Path, names: set[str]) -> None:
-    """The style sheet keeps the icons of these names, and has their font within itself."""
-    sheet = static / "styles" / "pydata-sphinx-theme.css"
-    css, icons = sheet.read_text(), set()
+    """The style sheet keeps the icons of these names, and has their fonts within itself."""
+    sheet, icons = static / "styles" / "pydata-sphinx-theme.css", set()
 
-    def kept(rule: re.Match[str]) -> str:
-        if not names & set(re.findall(r"\.(fa-[a-z0-9-]+):before", rule[0])):
+    def rule(found: re.Match[str]) -> str:
+        if not names & set(re.findall(r"\.(fa-[a-z0-9-]+):before", found[0])):
             return ""
-        icons.add(int(rule[1], 16))
-        return rule[0]
+        icons.add(int(found[1], 16))
+        return found[0]
 
-    css = re.sub(r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"\\([0-9a-f]+)"\}', kept, css)
-    font = base64.b64encode(subset(static / FONTS / "fa-solid-900.ttf", icons)).decode()
-    css = re.sub(
-        r'src:url\([^)]*/fa-solid-900\.woff2\)[^}]*', f'src:url("data:font/woff;base64,{font}")', css
-    )
-    css = re.sub(r"@font-face\{[^}]*url\([^)]*fontawesome[^}]*\}", "", css)
+    def face(found: re.Match[str]) -> str:
+        font = TTFont(static / FONTS / f"{found[2]}.ttf")
+        used = icons & font.getBestCmap().keys()
+        return f'{found[1]}src:url("data:font/woff;base64,{subset(font, used)}")}}' if used else ""
+
+    css = sheet.read_text()
+    css = re.sub(r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"\\([0-9a-f]+)"\}', rule, css)
+    css = re.sub(rf"(@font-face\{{[^}}]*)src:[^}}]*{FONTS}/([^.]+)[^}}]*\}}", face, css)
     sheet.write_text(css)
-    shutil.rmtree(static / FONTS.split("/")[0])
+    shutil.rmtree(static / "vendor")
 
 
-def subset(path: Path, characters: set[int]) -> bytes:
-    font, file = TTFont(path), BytesIO()
+def subset(font: TTFont, characters: set[int]) -> str:
+    file = BytesIO()
     subsetter = Subsetter(Options(notdef_outline=True))
     subsetter.populate(unicodes=characters)
     subsetter.subset(font)
     font.flavor = "woff"
     font.save(file)
-    return file.getvalue()
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def keep_only(folder: Path, names: tuple[str, ...]) -> None:
