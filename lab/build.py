@@ -70,7 +70,7 @@ def programs() -> str:
 def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     body = f'"use strict";\n{javascript.RUNTIME}\n{programs()}\n{(HERE / "lab.js").read_text()}'
-    (out / "lab.js").write_text(f"{{\n{body}{_PAGE}}}\n")
+    (out / "lab.js").write_text(f"(() => {{\n{body}{_PAGE}}})();\n")
     (out / "lab.mjs").write_text(f"{body}{_NOTEBOOK}")
     (out / "lab.css").write_text((HERE / "lab.css").read_text())
 

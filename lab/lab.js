@@ -152,13 +152,15 @@ function told(x) {
 /** A slider with its label and its value; steps are factors where the range asks for it. */
 function slider({ label, low, high, factors = false, value, shown = told, step = 0 }, changed) {
   const to = (x) => (factors ? Math.log(x) : x), from = (x) => (factors ? Math.exp(x) : x);
-  const input = element("input", { type: "range", min: to(low), max: to(high), step: step || (to(high) - to(low)) / 200 });
-  input.value = to(value);
+  const steps = step ? Math.round((high - low) / step) : 200;
+  const unit = (to(high) - to(low)) / steps;
+  const input = element("input", { type: "range", min: 0, max: steps, step: 1 });
   const output = element("output", {}, shown(value));
-  let current = value;
+  input.value = Math.round((to(value) - to(low)) / unit);
   input.addEventListener("input", () => {
-    const [first, last] = [input.min, input.max].map((end) => input.value === end);
-    current = first ? low : last ? high : Number(from(Number(input.value)).toPrecision(3));
+    const place = Number(input.value);
+    const between = Number(from(to(low) + place * unit).toPrecision(3));
+    const current = place === 0 ? low : place === steps ? high : between;
     output.value = shown(current);
     input.setAttribute("aria-valuetext", shown(current));
     changed(current);

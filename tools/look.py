@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from pathlib import Path
+from threading import Event, Thread
 from urllib.parse import unquote
 
 from contents import ROOT, names
@@ -176,30 +178,60 @@ def browser() -> str:
 
 
 @contextmanager
-def served(page: str) -> Iterator[str]:
-    """The address of the built book on this machine, with `page` as `look.html`, and axe."""
+def served(
+    pages: Mapping[str, bytes], folder: Path = HTML
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The address of a folder on this machine, which has these pages besides for now, and what is
+    posted there, by its path. `until/NAME` is answered when NAME has been posted: with it as an
+    image, a page is loading while its scripts work."""
+    posted: dict[str, bytes] = {}
+    arrived: dict[str, Event] = defaultdict(Event)
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
-            made = {
-                "/look.html": ("text/html", page.encode),
-                "/axe.min.js": ("text/javascript", AXE.read_bytes),
-            }
-            if self.path not in made:
+            path = self.path.partition("?")[0].lstrip("/")
+            page = pages.get(path)
+            if path.startswith("until/"):
+                arrived[path.removeprefix("until/")].wait(timeout=120)
+                page = b""
+            if page is None:
                 return super().do_GET()
-            kind, content = made[self.path]
             self.send_response(200)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Type", f"{self.guess_type(path)}; charset=utf-8")
             self.end_headers()
-            self.wfile.write(content())
+            self.wfile.write(page)
+
+        def do_POST(self) -> None:
+            path = self.path.lstrip("/")
+            posted[path] = self.rfile.read(int(self.headers["Content-Length"]))
+            arrived[path].set()
+            self.send_response(204)
+            self.end_headers()
 
         def log_message(self, *_) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=HTML)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", posted
         server.shutdown()
+
+
+def opened(address: str, seconds: int | None = None) -> subprocess.CompletedProcess[str]:
+    """What Chromium makes of a page after so many seconds of its own time, or as it is loaded."""
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        command += ["--enable-logging=stderr", f"--user-data-dir={profile}"]
+        command += ["--window-size=1400,1000"]
+        command += [f"--virtual-time-budget={1000 * seconds}"] if seconds else []
+        return subprocess.run([*command, address], capture_output=True, text=True, timeout=600)
+
+
+def errors_in(done: subprocess.CompletedProcess[str]) -> list[tuple[str, str]]:
+    """What went wrong in the scripts of a page, and where."""
+    return re.findall(
+        r"CONSOLE.*?\] \"((?:Uncaught|Failed|Error).*?)\", source: (\S+)", done.stderr
+    )
 
 
 def looked_at(pages: Iterable[str], searches: Iterable[tuple[str, str]] = ()) -> list[str]:
@@ -212,18 +244,13 @@ def looked_at(pages: Iterable[str], searches: Iterable[tuple[str, str]] = ()) ->
     constants = "".join(f"const {name} = {json.dumps(each)};" for name, each in values.items())
     seconds = 20 * (len(values["PAGES"]) + len(values["SEARCHES"]))
     page = f"<!doctype html><body><script>{constants}{SCRIPT}</script>"
-    with tempfile.TemporaryDirectory() as profile, served(page) as address:
-        command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-        command += ["--enable-logging=stderr", f"--user-data-dir={profile}"]
-        command += ["--window-size=1400,1000", f"--virtual-time-budget={1000 * seconds}"]
-        command += [f"{address}/look.html"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    own = {"look.html": page.encode(), "axe.min.js": AXE.read_bytes()}
+    with served(own) as (address, _):
+        done = opened(f"{address}/look.html", seconds)
     told = re.search(r'<pre id="found">([^<$]*)</pre>', done.stdout)
     if not told:
         sys.exit(f"The browser has not come to the end.\n{done.stderr[-3000:]}")
-    found = json.loads(unquote(told[1])) + re.findall(
-        r"CONSOLE.*?\] \"((?:Uncaught|Failed|Error).*?)\", source: (\S+)", done.stderr
-    )
+    found = json.loads(unquote(told[1])) + errors_in(done)
     return [": ".join(pair).replace(f"{address}/", "") for pair in found]
 
 
