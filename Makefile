@@ -34,7 +34,12 @@ $(READY): requirements.txt pyproject.toml tools/ipython_kernel_config.py
 	$(BIN)/python -c "import matplotlib.font_manager"
 	@touch $@
 
-book: $(READY)  ## build the book into _build/html
+# The package's losses as JavaScript, for the pages with a loss lab.
+LAB := _build/lab/lab.js
+$(LAB): $(READY) $(wildcard lab/*.py lab/lab.* segloss_ref/*.py segloss_ref/losses/*.py)
+	$(BIN)/python lab/build.py $(@D)
+
+book: $(READY) $(LAB)  ## build the book into _build/html
 	$(BIN)/jupyter-book build . --all --warningiserror --keep-going  # of a part, Sphinx loses index entries
 	@$(BIN)/python tools/check_build.py
 	@echo "The book: _build/html/index.html"
@@ -42,10 +47,11 @@ book: $(READY)  ## build the book into _build/html
 serve: book  ## build the book and show it on http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
 
-look: book .cache/axe/ready  ## open every page in Chromium, wide and as on a phone; says what is wrong
+look: book .cache/axe/ready  ## open every page in Chromium, wide and as on a phone, and check the loss lab; says what is wrong
 	@command -v chromium chromium-browser google-chrome > /dev/null || [ "$$(id -u)" != 0 ] || \
 		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; }
 	@$(BIN)/python tools/look.py
+	@$(BIN)/python lab/check.py $(dir $(LAB))
 
 .cache/axe/ready: tools/axe.txt | $(READY)
 	rm -rf $(@D)

@@ -23,15 +23,21 @@ HERE = Path(__file__).resolve().parent
 # Which page a lab stands on, and where the book begins, the script knows from its own address.
 _PAGE = """
 const ROOT = new URL("../", document.currentScript.src);
-globalThis.lossLab = { LOSSES, Loss, mount, sceneOf, labs: [] };
+globalThis.lossLab = { LOSSES, Loss, sceneOf, labs: [] };
 function start() {
-  for (const place of document.querySelectorAll(".segloss-lab")) {
+  lossLab.labs = [...document.querySelectorAll(".segloss-lab")].map((place) => {
     const { loss = null } = place.dataset;
-    lossLab.labs.push(mount(place, { loss, root: ROOT, keepsAddress: !loss }));
-  }
+    return mount(place, { loss, root: ROOT, keepsAddress: !loss });
+  });
 }
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
 else start();
+addEventListener("hashchange", () => {
+  if (!/[#&](case|t)=/.test(location.hash)) return;
+  for (const lab of lossLab.labs) lab.stop();
+  start();
+  document.querySelector(".segloss-lab").scrollIntoView();
+});
 """
 _NOTEBOOK = """
 export default { render({ model, el }) { mount(el, { loss: model.get("loss") ?? null }); } };

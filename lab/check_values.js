@@ -6,7 +6,7 @@
     request.send(body);
     return request.responseText;
   }
-  const { LOSSES, Loss, sceneOf, mount } = lossLab;
+  const { LOSSES, Loss, sceneOf } = lossLab;
   const { images, runs } = JSON.parse(ask("GET", "inputs"));
   const scenes = images.map(({ mask }) => sceneOf(mask));
   const logits = images.map(({ logits }) => Float64Array.from(logits));

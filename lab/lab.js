@@ -82,7 +82,7 @@ const GAPS = (r, c) => (c >= 17 && c < 22) || (c >= 40 && c < 47);
 /** Name, title, true mask, predicted mask, and the size of the logits. */
 const CASES = [
   ["tumour", "Tiny tumour", disc(40, 22, 2), disc(22, 44, 3), 3],
-  ["cells", "Touching cells", touching, either(...CELLS.map((cell) => disc(...cell))), 3],
+  ["cells", "Touching cells", touching, either(...CELLS.map(([r, c, radius]) => disc(r, c, radius + 0.5))), 3],
   ["shifted", "Shifted square", square(22, 18, 18), square(26, 25, 18), 3],
   ["far", "Far square", square(24, 6, 14), square(24, 42, 14), 3],
   ["vessel", "Thin vessel", vessel(1), vessel(2.5), 3],
@@ -331,6 +331,14 @@ class Lab {
     this.build();
     this.begin();
     this.go(Math.min(state.steps ?? 0, 5000));
+    this.touched = false; // until then the address stays as it came
+  }
+
+  /** Before another lab takes its place. */
+  stop() {
+    this.goal = 0;
+    clearTimeout(this.writing);
+    clearTimeout(this.listing);
   }
 
   // The state.
@@ -345,7 +353,10 @@ class Lab {
 
   read(address) {
     const given = new URLSearchParams(address), state = {};
-    const settings = (text) => Object.fromEntries((text ?? "").split("!").map((part) => part.split(":")).filter(([, x]) => Number.isFinite(Number(x))).map(([key, x]) => [key, Number(x)]));
+    const settings = (text) => {
+      const pairs = (text ?? "").split("!").map((part) => part.split(":"));
+      return Object.fromEntries(pairs.map(([key, x]) => [key, Number(x)]).filter(([, x]) => Number.isFinite(x)));
+    };
     for (const name of ["a", "b"]) if (entryOf(given.get(name))) state[name] = given.get(name);
     state.settingsA = settings(given.get("sa"));
     state.settingsB = settings(given.get("sb"));
@@ -376,6 +387,7 @@ class Lab {
 
   /** From the painted prediction, with no step taken. */
   begin() {
+    this.touched = true;
     this.goal = this.steps = 0;
     this.stale = true;
     this.refresh();
@@ -408,7 +420,7 @@ class Lab {
     const address = `#${this.address}`;
     const page = this.keepsAddress ? location.href.split("#")[0] : this.root && new URL("book/choosing/lab.html", this.root).href;
     if (page) this.linked.href = page + address;
-    if (this.keepsAddress) history.replaceState(null, "", address);
+    if (this.keepsAddress && this.touched) history.replaceState(null, "", address);
   }
 
   // All values.
@@ -449,6 +461,7 @@ class Lab {
   // Steps.
 
   go(steps) {
+    this.touched = true;
     this.goal = this.steps + steps;
     const turn = () => {
       if (this.steps >= this.goal) return this.show();
@@ -568,9 +581,9 @@ class Lab {
       "div", { className: "lab-controls" },
       element("div", { className: "lab-presets", role: "group", "aria-label": "Cases" }, ...this.presets),
       element("fieldset", {},
-        element("legend", {}, "paint with a pointer"),
-        choice("prediction", "prediction", false), choice("erase it", "prediction", true),
-        choice("truth", "truth", false), choice("erase it", "truth", true)),
+        element("legend", {}, "the pointer"),
+        choice("paints the prediction", "prediction", false), choice("erases it", "prediction", true),
+        choice("paints the truth", "truth", false), choice("erases it", "truth", true)),
       slider({ label: "brush", low: 0, high: 8, step: 1, value: this.radius, shown: (x) => `${2 * x + 1} px` }, (x) => (this.radius = x)),
       slider({ label: "painted p", low: 0.25, high: 8, step: 0.25, value: this.certainty, shown: (x) => sigmoid(x).toFixed(x > 4 ? 4 : 2) }, (x) => (this.certainty = x)),
       slider({ label: "rate", low: 1, high: 1e5, factors: true, value: this.rate }, (x) => (this.rate = x)),
@@ -586,11 +599,10 @@ class Lab {
       element("i", { className: "lab-line" }), " outline of the truth");
     this.place.classList.add("lab");
     this.place.classList.toggle("lab-single", this.single);
-    this.place.replaceChildren(
-      element("div", { className: "lab-top" }, element("div", {}, this.board, legend), controls),
-      element("div", { className: "lab-panels" }, ...this.panels.map((panel) => panel.root)),
-    );
-    if (!this.single) this.place.append(this.buildList());
+    const panels = this.panels.map((panel) => panel.root), picture = element("div", {}, this.board, legend);
+    const row = (...parts) => element("div", { className: "lab-row" }, ...parts);
+    if (this.single) this.place.replaceChildren(row(picture, ...panels), controls);
+    else this.place.replaceChildren(row(picture, controls), row(...panels), this.buildList());
   }
 
   buildList() {
