@@ -50,8 +50,8 @@ _SLIDERS = [
     Slider("dice_weight", "λ of Dice", 0.0, 5.0),
     Slider("cross_entropy_weight", "λ of CE", 0.0, 5.0),
     Slider("focal_weight", "λ of focal", 0.0, 5.0),
-    Slider("image_weight", "λ of the image", 0.0, 5.0),
-    Slider("blob_weight", "λ of the blobs", 0.0, 5.0),
+    Slider("image_weight", "λ of image", 0.0, 5.0),
+    Slider("blob_weight", "λ of blobs", 0.0, 5.0),
     Slider("boundary_weight", "λ of boundary", 0.0, 1.0),
 ]
 _BY_NAME = {slider.name: slider for slider in _SLIDERS}

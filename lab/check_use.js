@@ -70,5 +70,49 @@ async function use() {
   await wait(600);
   check(lab.levels[12 * 64 + 32] > 0, "the space bar does not paint");
 }
-use().catch((error) => found.push(String(error))).then(() =>
+// What the page on the lab says of its cases, `book/choosing/lab.md`.
+async function readPage() {
+  const sigmoid = (z) => 1 / (1 + Math.exp(-z));
+  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+  const near = (got, said, by, what) => check(Math.abs(got - said) <= by, `${what}: ${got}, not ${said}`);
+  async function see(address) {
+    const { frame, lab } = await open(`#${address}`);
+    const wrong = [...lab.levels.keys()].filter((i) => lab.levels[i] > 0 && !lab.mask[i]);
+    const missed = [...lab.mask.keys()].filter((i) => lab.mask[i] && lab.levels[i] < 0);
+    const pulls = (panel, places) => places.map((i) => Math.abs(panel.slope[i]));
+    const descended = (panel, steps) => {
+      for (let i = 0; i < steps; i++) panel.step(1000);
+      return sum(wrong.map((i) => sigmoid(panel.logits[i]))) / wrong.length;
+    };
+    return { frame, lab, wrong, missed, pulls, descended, all: [...lab.mask.keys()] };
+  }
+  const largest = (numbers) => Math.max(...numbers);
+
+  const empty = await see("case=empty&a=dice&b=binary_cross_entropy"), [dice, entropy] = empty.lab.panels;
+  near(empty.wrong.length, 113, 0, "false pixels");
+  near(largest(empty.pulls(dice, empty.all)), 5e-7, 0.3e-7, "Dice's gradient without an object");
+  check(largest(empty.pulls(entropy, empty.all)) > 400 * largest(empty.pulls(dice, empty.all)), "not 400 times");
+  near(empty.descended(dice, 200), 0.95, 0.005, "p after 200 steps of Dice");
+  near(empty.descended(entropy, 200), 0.02, 0.005, "p after 200 steps of cross-entropy");
+  const smooth = await see("case=empty&a=dice&sa=smooth:1000&b=dice");
+  check(smooth.descended(smooth.lab.panels[0], 200) < 0.05, "a large s does not let go");
+
+  const far = await see("case=far&a=dice&b=boundary"), [overlap, boundary] = far.lab.panels;
+  const background = far.all.filter((i) => !far.lab.mask[i]), pulled = far.pulls(overlap, background);
+  near(largest(pulled) / Math.min(...pulled), 1, 0.01, "Dice's gradients on background");
+  near(far.pulls(overlap, far.missed)[0] / pulled[0], 57, 0.5, "a missed pixel against a false one");
+  check(far.pulls(boundary, [31 * 64 + 55])[0] > 1.5 * far.pulls(boundary, [31 * 64 + 42])[0], "not with the distance");
+  check(largest(far.pulls(boundary, far.missed)) < largest(far.pulls(boundary, far.wrong)) / 4, "it pulls at the object");
+
+  const tumour = await see("case=tumour&a=binary_cross_entropy&b=focal");
+  const share = ({ pulls, missed, wrong, all }, panel) => sum(pulls(panel, [...missed, ...wrong])) / sum(pulls(panel, all));
+  near(tumour.missed.length, 13, 0, "missed pixels");
+  near(tumour.wrong.length, 29, 0, "pixels taken for it");
+  near(1 - share(tumour, tumour.lab.panels[0]), 0.83, 0.005, "background under cross-entropy");
+  near(1 - share(tumour, tumour.lab.panels[1]), 0.03, 0.005, "background under the focal loss");
+  const hardest = await see("case=tumour&a=focal&b=top_k_cross_entropy");
+  near(share(hardest, hardest.lab.panels[1]), 0.7, 0.005, "wrong pixels under top-k");
+}
+
+use().then(readPage).catch((error) => found.push(String(error))).then(() =>
   fetch("found", { method: "POST", body: JSON.stringify(found) }));

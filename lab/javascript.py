@@ -157,8 +157,8 @@ class _Program:
         bodies, helpers = {}, []
         for part, nodes in self.parts.items():
             lasting = part == "truth"
-            for node in kept & set(nodes):
-                if node.op not in ("pick",):
+            for node in nodes:
+                if node in kept and node.op != "pick":
                     self._name_kept(node, lasting)
             block = _Block(self, nodes, kept & set(nodes), outermost=True, lasting=lasting)
             bodies[part] = self._in_pieces(block.lines(), part, helpers)

@@ -240,16 +240,16 @@ class Panel {
     this.sliders = element("div", { className: "lab-sliders" });
     this.prediction = element("canvas", { width: 192, height: 192, role: "img", "aria-label": "prediction, and the outline of the truth" });
     this.gradient = element("canvas", { width: 192, height: 192, role: "img", "aria-label": "gradient by the logits" });
-    this.scale = element("figcaption");
+    this.scale = element("p");
     this.curve = svg("svg", { viewBox: "0 0 200 40", preserveAspectRatio: "none", role: "img", "aria-label": "value by steps" });
     this.root = element(
       "section", { className: "lab-panel", "aria-label": lab.single ? "Loss" : `Loss ${letter}` },
-      element("div", { className: "lab-head" }, lab.single ? null : element("b", {}, letter), this.menu, lab.root ? this.link : null),
+      element("div", { className: "lab-head" }, lab.single ? null : element("b", {}, letter), this.menu, lab.root && !lab.single ? this.link : null),
       element("p", {}, "value ", this.value),
       this.sliders,
       element("div", { className: "lab-pictures" },
-        element("figure", {}, this.prediction, element("figcaption", {}, "prediction")),
-        element("figure", {}, this.gradient, this.scale)),
+        element("div", {}, this.prediction, element("p", {}, "prediction")),
+        element("div", {}, this.gradient, this.scale)),
       this.curve,
     );
     this.choose(key, settings);
@@ -582,8 +582,9 @@ class Lab {
       element("div", { className: "lab-presets", role: "group", "aria-label": "Cases" }, ...this.presets),
       element("fieldset", {},
         element("legend", {}, "the pointer"),
-        choice("paints the prediction", "prediction", false), choice("erases it", "prediction", true),
-        choice("paints the truth", "truth", false), choice("erases it", "truth", true)),
+        element("div", { className: "lab-tools" },
+          choice("paints the prediction", "prediction", false), choice("erases it", "prediction", true),
+          choice("paints the truth", "truth", false), choice("erases it", "truth", true))),
       slider({ label: "brush", low: 0, high: 8, step: 1, value: this.radius, shown: (x) => `${2 * x + 1} px` }, (x) => (this.radius = x)),
       slider({ label: "painted p", low: 0.25, high: 8, step: 0.25, value: this.certainty, shown: (x) => sigmoid(x).toFixed(x > 4 ? 4 : 2) }, (x) => (this.certainty = x)),
       slider({ label: "rate", low: 1, high: 1e5, factors: true, value: this.rate }, (x) => (this.rate = x)),

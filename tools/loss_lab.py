@@ -1,4 +1,4 @@
-"""An extension of Sphinx: pages with a loss lab load its script and its style, no other page does."""
+"""An extension of Sphinx: pages with a loss lab load its script and style; no other page does."""
 
 from typing import Any
 
