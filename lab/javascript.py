@@ -123,8 +123,10 @@ def _domain(node: Node) -> int:
 
 
 class _Program:
+    """The three parts of a program, and the names that they share."""
+
     def __init__(self, graph: Graph, logits: Node, value: Node, gradient: Node) -> None:
-        self.graph, self.value, self.gradient = graph, value, gradient
+        self.value, self.gradient = value, gradient
         self.names: dict[Node, str] = {}
         self.slots: Counter = Counter()
         self.arrays: list[str] = []
@@ -138,22 +140,23 @@ class _Program:
         everything = _reachable(graph, [value, gradient])
         self.part_of: dict[Node, str] = {}
         for node in everything:
-            if node.op == "pick":  # of what a loop makes, which makes all of it
+            late = "value" if node in in_value else "gradient"
+            self.part_of[node] = late if node in moving else "truth"
+            # What a loop makes, and what is put into one array, is made in one part.
+            if node.op == "pick":
                 self.part_of[node] = self.part_of[node.args[0]]
-            else:
-                late = "value" if node in in_value else "gradient"
-                self.part_of[node] = late if node in moving else "truth"
+            if node.op == "place":
+                self.part_of |= dict.fromkeys(node.args, self.part_of[node])
         self.parts = {
             part: [n for n in everything if self.part_of[n] == part]
             for part in ("truth", "value", "gradient")
         }
 
     def text(self) -> str:
-        part_of = self.part_of
         kept = {self.value, self.gradient}  # what another part than its own needs
-        for node, part in part_of.items():
-            kept |= {a for arg in node.args for a in _sources(arg) if part_of[a] != part}
-        kept = {n for n in kept if n.op not in ("const", "input")}
+        for node, part in self.part_of.items():
+            kept |= {a for arg in node.args for a in _sources(arg) if self.part_of[a] != part}
+        kept = {n for n in kept if n.op not in ("const", "input", "iota")}
         bodies, helpers = {}, []
         for part, nodes in self.parts.items():
             lasting = part == "truth"
@@ -228,6 +231,11 @@ class _Program:
             return _literal(node.params)
         return self.names.get(node) or node.name
 
+    def moves(self, view: Node) -> str:
+        """What numbers known only when the program runs add to the index of a view."""
+        pairs = zip(view.args[1:], view.params[2])
+        return "".join(f"+{factor}*{self.number(move)}" for move, factor in pairs)
+
 
 def _sources(node: Node) -> list[Node]:
     """What has to be kept so that a node can be read later: of a view, what it looks at."""
@@ -256,7 +264,15 @@ def _letters(i: int) -> str:
 
 
 class _Block:
-    """Statements that compute nodes: of a part of a program, or of the body of a loop."""
+    """Statements that compute nodes: of a part of a program, or of the body of a loop.
+
+    Args:
+        owner: knows all names.
+        nodes: those to be computed, in order.
+        kept: those that are needed afterwards.
+        outermost: of a part of a program, of which another part may need what is computed.
+        lasting: what is kept must outlive the runs of other programs.
+    """
 
     def __init__(
         self,
@@ -273,7 +289,7 @@ class _Block:
         self._choose_what_is_stored()
 
     def _put_into_stages(self):
-        self.stage, self.ready = {}, defaultdict(int)
+        self.stage, self.ready = defaultdict(int), defaultdict(int)
         for node in self.nodes:
             flows = set(_flows(node))
             stage = 0
@@ -282,8 +298,7 @@ class _Block:
                 here = same_loop and _in_loop(node) and arg in self.own
                 stage = max(stage, self.stage[arg] if here else self.ready[arg])
             self.stage[node] = stage
-            later = (_in_loop(node) or node.op in _WHOLE) and node in self.own
-            self.ready[node] = stage + later
+            self.ready[node] = stage + (_in_loop(node) or node.op in _WHOLE)
 
     def _choose_what_is_stored(self):
         """Arrays that are computed here and needed outside of their loop; names for them."""
@@ -291,8 +306,9 @@ class _Block:
         for node in self.nodes:
             flows = set(_flows(node))
             for arg in node.args:
-                fused = arg in flows and _in_loop(node) and self.stage[node] == self.stage.get(arg)
-                needed |= set() if fused and arg.op != "view" else {*_sources(arg)}
+                together = arg in flows and _in_loop(node) and self.stage[node] == self.stage[arg]
+                if arg.op == "view" or not together:
+                    needed.update(_sources(arg))
         for node in self.nodes:
             whole = node.op in (*_STORING, *_WHOLE, "place")
             if _is_array(node) and (whole or (_in_loop(node) and node in needed)):
@@ -325,12 +341,7 @@ class _Block:
 
     def _scalar(self, node):
         if node.op == "view":
-            offset, _, factors = node.params
-            moves = "".join(
-                f"+{factor}*{self.owner.number(move)}"
-                for move, factor in zip(node.args[1:], factors)
-            )
-            text = f"{self._array(node.args[0])}[{offset}{moves}]"
+            text = f"{self._array(node.args[0])}[{node.params[0]}{self.owner.moves(node)}]"
         else:
             text = expression(node, [self.owner.number(arg) for arg in node.args])
         return self.assign(node, text)
@@ -511,7 +522,7 @@ class _Group:
         self.own = set(nodes)
         self.named: dict[Node, str] = {}
         self.body: list[str] = []
-        self.uses = Counter(a for n in nodes for a in _flows(n) for _ in range(_uses(n, a)))
+        self.uses = Counter(arg for n in nodes for arg in _flows(n) * _mentions(n))
         self.counters = [self.owner.fresh() for _ in dims]
         self.flat = self.owner.fresh()
         self.counted = False  # whether an index needs more than the flat counter
@@ -537,14 +548,11 @@ class _Group:
         if not self.body:
             return before + after
         heads = "".join(self._heads())
-        return [*before, heads, *self.body, "}" * (len(self.dims) if self._nested() else 1), *after]
-
-    def _nested(self):
-        return self.counted
+        return [*before, heads, *self.body, "}" * (len(self.dims) if self.counted else 1), *after]
 
     def _heads(self):
         i = self.flat
-        if not self._nested():
+        if not self.counted:
             return [f"for(let {i}=0;{i}<{math.prod(self.dims)};{i}++){{"]
         heads = [f"for(let {c}=0;{c}<{n};{c}++){{" for c, n in zip(self.counters, self.dims)]
         c, n = self.counters[-1], self.dims[-1]
@@ -573,12 +581,7 @@ class _Group:
         if node.op == "iota":
             text = self._index(node.dims, *node.params[:2])
         elif node.op == "view":
-            offset, steps, factors = node.params
-            moves = "".join(
-                f"+{factor}*{self.owner.number(move)}"
-                for move, factor in zip(node.args[1:], factors)
-            )
-            index = self._index(node.dims, offset, steps, moves)
+            index = self._index(node.dims, *node.params[:2], self.owner.moves(node))
             text = f"{self.block._array(node.args[0])}[{index}]"
         else:
             text = f"{self.block._array(node)}[{self.flat}]"
@@ -642,8 +645,8 @@ def _accumulated(op, target, value):
     return f"{target}+={value};" if op == "add" else f"{target}={op}({target},{value});"
 
 
-def _uses(node, arg):
-    """How often the text of a node has that of an argument."""
+def _mentions(node):
+    """How often the text of a node has that of its arguments, once or more."""
     return 2 if node.op in ("square", "integer_pow") else 1
 
 

@@ -155,7 +155,7 @@ function slider({ label, low, high, factors = false, value, shown = told, step =
   const steps = step ? Math.round((high - low) / step) : 200;
   const unit = (to(high) - to(low)) / steps;
   const input = element("input", { type: "range", min: 0, max: steps, step: 1 });
-  const output = element("output", {}, shown(value));
+  const output = element("output", { "aria-live": "off" }, shown(value));
   input.value = Math.round((to(value) - to(low)) / unit);
   input.addEventListener("input", () => {
     const place = Number(input.value);
@@ -236,7 +236,7 @@ class Panel {
     }
     this.menu.addEventListener("change", () => this.choose(this.menu.value));
     this.link = element("a", {}, "chapter");
-    this.value = element("output", { className: "lab-value" });
+    this.value = element("output", { className: "lab-value", "aria-live": "off" });
     this.sliders = element("div", { className: "lab-sliders" });
     this.prediction = element("canvas", { width: 192, height: 192, role: "img", "aria-label": "prediction, and the outline of the truth" });
     this.gradient = element("canvas", { width: 192, height: 192, role: "img", "aria-label": "gradient by the logits" });
@@ -575,7 +575,7 @@ class Lab {
     };
     this.runButton = button("Descend", () => (this.goal > this.steps ? (this.goal = this.steps) : this.go(Infinity)));
     this.runButton.classList.add("lab-main");
-    this.count = element("output");
+    this.count = element("output", { "aria-live": "off" });
     this.linked = element("a", { href: "" }, this.keepsAddress ? "link to this case" : "open in the loss lab");
     const controls = element(
       "div", { className: "lab-controls" },

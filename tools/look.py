@@ -44,6 +44,7 @@ SEARCHES = {
     "weight map": "boundary/shape_aware",
     "label smoothing": "distribution/calibration",
     "empty mask": "region/dice",
+    "loss lab": "choosing/lab",
     "Lovász": "region/jaccard",
     "Hausdorff": "boundary/hausdorff",
     "mixed precision": "foundations/logits",
@@ -192,7 +193,7 @@ def served(
             path = self.path.partition("?")[0].lstrip("/")
             page = pages.get(path)
             if path.startswith("until/"):
-                arrived[path.removeprefix("until/")].wait(timeout=120)
+                arrived[path.removeprefix("until/")].wait(timeout=500)
                 page = b""
             if page is None:
                 return super().do_GET()
