@@ -15,8 +15,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book look test run serve lock clean lint pairs parity backends wheel bench compare sweep test-slurm \
-	new-loss
+.PHONY: help setup book look pdf links test run serve lock clean lint pairs parity backends wheel dist bench compare \
+	sweep test-slurm new-loss chromium
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,11 +47,19 @@ book: $(READY) $(LAB)  ## build the book into _build/html
 serve: book  ## build the book and show it on http://localhost:8000
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
 
-look: book .cache/axe/ready  ## open every page in Chromium, wide and as on a phone, and check the loss lab; says what is wrong
-	@command -v chromium chromium-browser google-chrome > /dev/null || [ "$$(id -u)" != 0 ] || \
-		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; }
+look: book chromium .cache/axe/ready  ## open every page in Chromium, wide and as on a phone, and check the loss lab; says what is wrong
 	@$(BIN)/python tools/look.py
 	@$(BIN)/python lab/check.py $(dir $(LAB))
+
+pdf: book chromium  ## the whole book as _build/segmentation-losses.pdf, a few minutes
+	@$(BIN)/python tools/pdf.py
+
+chromium:
+	@command -v chromium chromium-browser google-chrome > /dev/null || [ "$$(id -u)" != 0 ] || \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; }
+
+links: $(READY)  ## ask for every address that the book names; needs a network
+	$(BIN)/jupyter-book build . --builder linkcheck
 
 .cache/axe/ready: tools/axe.txt | $(READY)
 	rm -rf $(@D)
@@ -98,6 +106,9 @@ backends: .cache/parity/ready .cache/jax/ready  ## compare PyTorch and JAX with 
 
 wheel: $(READY)  ## build the wheel; run README's Python with it alone on three backends
 	$(BIN)/python tools/check_wheel.py
+
+dist: $(READY)  ## build the wheel and the source archive into dist/
+	$(BIN)/hatchling build
 
 bench: $(READY) .cache/parity/ready .cache/jax/ready  ## measure speed beside other libraries, a few minutes
 	$(BIN)/python benchmarks/bench_losses.py --store

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import nbformat
 from length import ROOT, length
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Polygon
 
 #: A minute's words: fewer than of a novel, as a formula counts as one.
 WORDS_A_MINUTE = 150
@@ -125,12 +125,14 @@ def finish(app: Any, error: Exception | None) -> None:
 def draw_card(path: Path) -> None:
     """The picture that stands for a link to the book elsewhere: logo and title."""
     figure = Figure((12, 6.3), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(-13.5, 106.5), ylim=(48, -15))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(-12, 180), ylim=(82, -18.8))
     axes.axis("off")
-    axes.add_patch(Circle((12, 16), 9, color="#0072b2"))
-    axes.add_patch(Circle((23, 16), 9, color="#e69f00"))
-    axes.text(38, 14, "Segmentation Losses", fontsize=48, weight="bold", va="bottom")
-    axes.text(38, 22, "derived, implemented, compared", fontsize=30, va="center")
+    for middle, colour, side in (((22, 25), "#0d7ec2", -100), ((42, 39), "#d55e00", 200)):
+        half = Polygon([(14, 56), (50, 8), (side, -20), (side, 100)], transform=axes.transData)
+        axes.add_patch(Circle(middle, 18, color=colour)).set_clip_path(half)
+    axes.plot((14, 50), (56, 8), color="white", linewidth=20)
+    axes.text(70, 28, "Segmentation Losses", fontsize=36, weight="bold", va="center")
+    axes.text(70, 41, "derived, implemented, compared", fontsize=23, va="center")
     figure.savefig(path)
 
 
