@@ -96,13 +96,18 @@ def app(url):
         (
             "book/glossary",
             URL,
-            ["", "/edit/main/book/glossary.md", "/issues/new?template=page.yml"],
+            ["/someone/losses", "/edit/main/book/glossary.md", "&page=book%2Fglossary"],
         ),
         (
             "notebooks/region/dice",
             URL,
-            ["blob/gh-pages/_sources/notebooks/region/dice.ipynb", "lab/tree/notebooks/region/dice"]
-            + ["", "/edit/main/book/region/dice.md", "page=notebooks%2Fregion%2Fdice"],
+            [
+                "blob/gh-pages/_sources/notebooks/region/dice.ipynb",
+                "/main?urlpath=lab/tree/notebooks/region/dice.ipynb",
+                "/someone/losses",
+                "/edit/main/book/region/dice.md",
+                "&page=notebooks%2Fregion%2Fdice",
+            ],
         ),
     ],
 )
@@ -111,7 +116,7 @@ def test_buttons_lead_to_the_page(page, url, links):
     ways_in.add(app(url), page, "page.html", context, object())
     found = [button["url"] for group in context["header_buttons"] for button in group["buttons"]]
     assert len(found) == len(links)
-    assert all(part in address for part, address in zip(links, found, strict=True))
+    assert all(address.endswith(end) for address, end in zip(found, links))
     assert bool(re.search(r"</h1>\n.*\d+ min read", context["body"])) is page.startswith("note")
 
 
@@ -125,7 +130,8 @@ def test_a_notebook_begins_with_a_cell_that_installs(tmp_path):
     nbformat.validate(nbformat.read(path, as_version=4))
 
 
-PAGE = """<article class="bd-article"><section id="top"><h1>T<a class="headerlink" href="#top">#</a></h1>
+PAGE = """<article class="bd-article"><section id="top">
+<h1>T<a class="headerlink" href="#top">#</a></h1>
 <a href="#top">here</a> <a href="../b/two.html#top">there</a> <a href="https://a.b/c">away</a>
 <a href="../../genindex.html">index</a> <img src="../../_images/i.png"/>
 <details class="above-input"><div class="cell_input">code</div><p>output</p></details>
