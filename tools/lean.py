@@ -33,6 +33,7 @@ MATHJAX = (
     "sre/mathmaps/nemeth.json",
 )
 FONTS = "vendor/fontawesome/webfonts"
+PRIVATE = frozenset(map(chr, range(0xE000, 0xF900)))
 
 
 def mend(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
@@ -75,6 +76,7 @@ def keep_icons(static: Path, names: set[str]) -> None:
 
     css = sheet.read_text()
     css = re.sub(r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"\\([0-9a-f]+)"\}', rule, css)
+    icons |= {ord(sign) for sign in css if sign in PRIVATE}  # of boxes: they stand there themselves
     css = re.sub(rf"(@font-face\{{[^}}]*)src:[^}}]*{FONTS}/([^.]+)[^}}]*\}}", face, css)
     sheet.write_text(css)
     shutil.rmtree(static / "vendor")

@@ -10,6 +10,6 @@ def load(app: Any, page: str, template: str, context: dict[str, Any], tree: Any)
 
 
 def setup(app: Any) -> dict[str, bool]:
-    # Before `scripts_once`, which gives the page a list of its own.
+    # Before `lean`, which gives the page a list of its own.
     app.connect("html-page-context", load, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
