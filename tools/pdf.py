@@ -106,11 +106,12 @@ def title() -> str:
 
 def print_to(out: Path, page: str) -> None:
     out.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile, served(page) as address:
+    whole = {"book.html": page.encode()}
+    with tempfile.TemporaryDirectory() as profile, served(whole) as (address, _):
         command = [browser(), "--headless", "--no-sandbox", "--disable-gpu"]
         command += [f"--user-data-dir={profile}", f"--virtual-time-budget={1000 * SECONDS}"]
         command += ["--no-pdf-header-footer", "--generate-pdf-document-outline"]
-        command += [f"--print-to-pdf={out}", f"{address}/look.html"]
+        command += [f"--print-to-pdf={out}", f"{address}/book.html"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     if not out.exists():
         sys.exit(f"The browser has printed nothing.\n{done.stderr[-3000:]}")
