@@ -234,7 +234,7 @@ def _case(entry, make, word, fixed):
     name = defaults_of(entry.loss)["name"]
     settings = {**defaults_of(entry.loss), **fixed}
     defaults = {k: v for k, v in settings.items() if k in _BY_NAME and isinstance(v, float)}
-    title = _TITLES[entry.name]
+    title = _TITLES.get(entry.name, entry.name.removesuffix("Loss"))
     return Case(
         key=f"{name}_{word.replace(' ', '_')}" if word else name,
         title=f"{title}, {word.replace('beta', 'β')}" if word else title,

@@ -4,7 +4,8 @@
 
 Values and gradients of all losses, for masks and logits drawn at random and some extremes, at the
 ends of all sliders and between, are compared with those of `segloss_ref` on TensorFlow in double
-precision. Then a lab is painted on, set, let descend, and opened again from its address.
+precision, and single operations with JAX, as far as losses may one day need them. Then a lab is
+painted on, set, let descend, and opened again from its address.
 """
 
 import json
@@ -15,9 +16,12 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import tensorflow as tf
 from cases import MAX_CELLS, SIDE, Case, cases
+from javascript import RUNTIME, program
 from look import errors_in, opened, served
 from scipy import ndimage
 from skimage.measure import label
@@ -27,6 +31,41 @@ HERE = Path(__file__).resolve().parent
 #: largest entry. Below `_SMALLEST` both count as this.
 TOLERANCE = 1e-4
 _SMALLEST = 1e-9
+
+
+def _turns(z, turn, times=4):
+    return jax.lax.scan(turn, z, jnp.arange(times))
+
+
+#: Operations on a truth, logits and a number, of which value and gradient are compared.
+OPERATIONS = {
+    "functions": lambda y, z, s: (
+        jnp.exp(-s * z) + jnp.tanh(z) * jnp.sinh(z) / jnp.cosh(z) + jnp.log1p(z * z) * jnp.sign(z)
+        + jnp.expm1(y * z) + jax.lax.rsqrt(1 + z * z) + jax.nn.sigmoid(z) ** s + (2 + y * z) ** -3
+    ),
+    "comparisons": lambda y, z, s: jnp.where(
+        ((z > s) & (z <= 2)) | ~(y >= z) ^ (z == 0), z * s, jnp.clip(z, -1, 0.5) ** 3
+    ) + jnp.where(jnp.isfinite(1 / (y - y)), 0, jnp.floor(s * 3) % 2 * z),
+    "views": lambda y, z, s: z[::-1, 1:5].T * y[:, 0] + s * z[2:6, None, 0] * y[1, 2],
+    "sums along an axis": lambda y, z, s: z.sum(0) * (z * y).max(1, keepdims=True) - z.min() * s,
+    "padding": lambda y, z, s: jax.lax.pad(z, s, ((1, 2, 1), (0, 3, 0))) ** 2,
+    "parts of two kinds": lambda y, z, s: (
+        jnp.concatenate([jnp.sqrt(y), z, jnp.full((2, 6), s)], axis=0)[5:12] ** 2
+    ),
+    "stacks": lambda y, z, s: jnp.stack([z, y, z * y], axis=1)[:, ::2] * jnp.arange(6.0),
+    "an order": lambda y, z, s: jnp.sort(z.ravel()) * jnp.arange(48.0) * s,
+    "places": lambda y, z, s: z.ravel()[jnp.argsort(jnp.sin(9 * y.ravel()))] * jnp.arange(48.0),
+    "sums so far": lambda y, z, s: jnp.cumsum(z.ravel()) ** 2 * s,
+    "windows that move": lambda y, z, s: _turns(
+        z, lambda x, i: (x * s, jax.lax.dynamic_slice(y, (i, i), (3, 2)) * x[2:5, :2])
+    )[1],
+    "a loop forward and back": lambda y, z, s: _turns(
+        (z, s), lambda c, i: ((jnp.sin(c[0]) * c[1] + y[i], c[1] + c[0][0, 0]), c[0][1] * i)
+    )[1],
+    "a loop with an end": lambda y, z, s: z * jax.lax.while_loop(
+        lambda c: (c[0] < 9).any(), lambda c: (c[0] * 2 + c[1], c[1] + 1), (y + 0.1, 1.0)
+    )[0],
+}  # fmt: skip
 
 _PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="lab.css">
 <body><div class="segloss-lab"></div><script src="_static/lab.js"></script>
@@ -94,9 +133,34 @@ def deviations(computed: np.ndarray, expected: np.ndarray) -> tuple[float, float
     return share(computed[:1], expected[:1]), share(computed[1:], expected[1:])
 
 
-def computed(bundle: Path, pictures: list, chosen: list) -> tuple[np.ndarray, np.ndarray, list]:
-    """What the browser makes of pictures and runs: values and gradients, cells, and times."""
+def operations() -> tuple[list[str], tuple, list[np.ndarray]]:
+    """The programs of `OPERATIONS`, what they are called with, and what JAX makes of it."""
+    rng = np.random.default_rng(1)
+    y, z, s = rng.random((8, 6)), rng.normal(size=(8, 6)), 0.7
+
+    def traced(operation):
+        def value(y, z, s):
+            return jnp.sum(operation(y, z, s))
+
+        return jax.make_jaxpr(jax.value_and_grad(value, argnums=1))(y, z, s)
+
+    with jax.enable_x64(True):
+        jaxprs = [traced(operation) for operation in OPERATIONS.values()]
+        right = [jax.extend.core.jaxpr_as_fun(jaxpr)(y, z, s) for jaxpr in jaxprs]
+    results = [np.concatenate([np.ravel(part) for part in pair]) for pair in right]
+    return [program(jaxpr, 1) for jaxpr in jaxprs], (y, z, s), results
+
+
+def computed(bundle: Path, pictures: list, chosen: list, single: tuple) -> dict[str, np.ndarray]:
+    """What the browser makes of pictures and runs, and of single operations: values and gradients,
+    cells, and times."""
+    programs, (y, z, s), _ = single
     told = {
+        "runtime": RUNTIME,
+        "programs": programs,
+        "truth": y.ravel().tolist(),
+        "logits": z.ravel().tolist(),
+        "number": s,
         "images": [{"mask": m.ravel().astype(int).tolist(), "logits": z.ravel().tolist()}
                    for m, z in pictures],
         "runs": [[case.key, i, [settings[s.name] for s in case.sliders]]
@@ -108,8 +172,7 @@ def computed(bundle: Path, pictures: list, chosen: list) -> tuple[np.ndarray, np
         done = opened(f"{address}/check.html")
     if "times" not in posted:
         sys.exit(f"The browser has not come to the end.\n{done.stderr[-3000:]}")
-    values, cells = (np.frombuffer(posted[name]) for name in ("results", "cells"))
-    return values.reshape(len(chosen), -1), cells, json.loads(posted["times"])
+    return {name: np.frombuffer(body) for name, body in posted.items()}
 
 
 def used(bundle: Path, count: int) -> list[str]:
@@ -139,11 +202,17 @@ def main(bundle: Path) -> int:
     rng = np.random.default_rng(0)
     losses, pictures = cases(), images(rng)
     chosen = [(case, *run) for case in losses for run in runs(case, pictures, rng)]
-    results, cells, times = computed(bundle, pictures, chosen)
+    single = operations()
+    got = computed(bundle, pictures, chosen, single)
     problems, largest = [], 0.0
     known = np.concatenate([label(mask, connectivity=2).ravel() for mask, _ in pictures])
-    if not np.array_equal(cells, known):
+    if not np.array_equal(got["cells"], known):
         problems.append("The pieces of a mask are not those of skimage.measure.label")
+    pairs = zip(OPERATIONS, got["operations"].reshape(len(OPERATIONS), -1), single[-1])
+    for name, result, expected in pairs:
+        if not max(pair := deviations(result, expected)) <= TOLERANCE:
+            problems.append(f"{name}: value and gradient are off by {pair}")
+    results = got["results"].reshape(len(chosen), -1)
     for (case, i, settings), result in zip(chosen, results):
         pair = deviations(result, right(case, pictures[i], settings))
         largest = max(largest, *pair)
@@ -154,12 +223,13 @@ def main(bundle: Path) -> int:
             )
     problems += used(bundle, len(losses))
     sliders = sum(len(case.sliders) for case in losses)
-    size = (bundle / "lab.js").stat().st_size
+    size = (bundle / "lab.js").stat().st_size / 1000
     print(
         "\n".join(problems)
-        or f"The lab: {len(losses)} losses and {sliders} sliders in {len(chosen)} runs; largest "
-        f"deviation {largest:.1e}; {size / 1000:.0f} kB; all values and two gradients in "
-        f"{np.median(times):.0f} ms; painted on, set, let descend, opened from its address"
+        or f"The lab: {len(losses)} losses and {sliders} sliders in {len(chosen)} runs, and "
+        f"{len(OPERATIONS)} operations; largest deviation {largest:.1e}; {size:.0f} kB; all values "
+        f"and two gradients in {np.median(got['times']):.0f} ms; painted on, set, let descend, "
+        "opened from its address"
     )
     return 1 if problems else 0
 

@@ -192,8 +192,8 @@ _NEUTRAL = {
 
 #: JAX's name of an operation element by element, where this module has another one.
 _EACH = {"add_any": "add", "stop_gradient": "copy", "copy_p": "copy", "select_n": "select"}
-_SAME = """add sub mul max min neg abs exp log log1p expm1 sqrt rsqrt square pow logistic tanh sinh
-    cosh sign floor ceil round is_finite eq ne lt le gt ge copy""".split()
+_SAME = """add sub mul max min neg abs exp log log1p expm1 sqrt rsqrt square pow logistic sin cos
+    tanh sinh cosh sign floor ceil is_finite eq ne lt le gt ge copy""".split()
 _EACH |= {name: name for name in _SAME}
 #: More such operations, which are looked at first.
 _ALSO_EACH = ("integer_pow", "div", "rem", "and", "or", "xor", "not", "clamp")

@@ -20,7 +20,7 @@ from graph import Graph, Node, translated
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "rem": "%"}
 _COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _LOGICAL = {"and": "&", "or": "|", "xor": "^"}
-_FUNCTIONS = """max min abs exp log log1p expm1 sqrt pow tanh sinh cosh sign floor ceil
+_FUNCTIONS = """max min abs exp log log1p expm1 sqrt pow sin cos tanh sinh cosh sign floor ceil
     trunc""".split()
 #: What stores into an array while a loop runs over what it is made of.
 _STORING = ("reduce", "put", "scatter")
