@@ -69,6 +69,12 @@ async function use() {
   key(" ");
   await wait(600);
   check(lab.levels[12 * 64 + 32] > 0, "the space bar does not paint");
+
+  const place = document.createElement("div"), widget = (await import("./_static/lab.mjs")).default;
+  document.body.append(place);
+  widget.render({ model: { get: () => "tversky" }, el: place });
+  await wait(600);
+  check(/\d/.test(place.querySelector(".lab-value").value), "the module for notebooks shows nothing");
 }
 // What the page on the lab says of its cases, `book/choosing/lab.md`.
 async function readPage() {
