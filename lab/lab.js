@@ -596,7 +596,7 @@ class Lab {
       this.root || this.keepsAddress ? element("p", {}, this.linked) : null,
     );
     const legend = element("p", { className: "lab-legend" },
-      element("i", { className: "lab-blue" }), " prediction, darker where p is larger ",
+      element("i", { className: "lab-blue" }), " prediction, stronger where p is larger ",
       element("i", { className: "lab-line" }), " outline of the truth");
     this.place.classList.add("lab");
     this.place.classList.toggle("lab-single", this.single);
