@@ -67,8 +67,8 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
 
     Example:
         >>> labels, logits = scene()
-        >>> labels.max(), logits.dtype, int((logits > 0).sum())
-        (2, dtype('float64'), 74)
+        >>> labels.shape, int(labels.max()), int((logits > 0).sum())
+        ((1, 12, 12), 2, 74)
     """
     row, column = np.mgrid[:12, :12]
     labels = np.zeros((12, 12), int)

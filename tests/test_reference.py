@@ -32,9 +32,10 @@ def listed():
     if ".. functions::" in text:
         found |= {f"segloss_ref.functional.{name}" for name in segloss_ref.functional.__all__}
     for module in re.findall(r"^\.\. members:: (\S+)$", text, re.MULTILINE):
-        members = sys.modules[module]
-        for name in names.names_of(members):
-            found.add(full.get(id(getattr(members, name)), f"{module}.{name}"))
+        members = {n: getattr(sys.modules[module], n) for n in names.names_of(sys.modules[module])}
+        found |= {full.get(id(member), f"{module}.{n}") for n, member in members.items()}
+        classes = [member for member in members.values() if inspect.isclass(member)]
+        found |= {full[id(base)] for base in names.bases_of(classes)}
     return found
 
 
@@ -49,6 +50,7 @@ def test_every_public_name_is_on_a_page():
         "segloss_ref.UNET_2015",
         "segloss_ref.functional.dice",
         "segloss_ref.losses.base.RegionLoss",
+        "segloss_ref.metrics.keras.ImageMetric",
         "segloss_ref.distance.soft_skeleton",
         "segloss_ref.metrics.dice",
         "segloss_ref.datasets.NAMES",
@@ -59,10 +61,10 @@ def test_a_name_on_no_page_is_found(name):
 
 
 def test_a_new_module_is_public_until_it_is_said_to_be_none(monkeypatch):
-    new = ModuleType("segloss_ref.new")
+    documented, new = listed(), ModuleType("segloss_ref.new")
     exec("def shown(): pass\ndef _hidden(): pass", vars(new))
     monkeypatch.setattr(names, "modules", lambda: [new])
-    assert "segloss_ref.new.shown" in names.missing(listed())
+    assert "segloss_ref.new.shown" in names.missing(documented)
     assert "segloss_ref.new._hidden" not in names.public()
 
 
@@ -141,6 +143,14 @@ def test_a_docstring_of_the_house():
         assert want in got
 
 
+@pytest.mark.parametrize(
+    "code",
+    ["DiceLoss(...) + FocalLoss(gamma=1)", "masks > 0", "np.where(masks == -1, -1, masks == 3)"],
+)
+def test_code_is_no_formula(code):
+    assert rst(f"Text: `{code}`.").startswith(f"Text: ``{code}``.")
+
+
 def test_a_formula_that_is_shown_stands_once():
     text = """A loss.
 
@@ -173,6 +183,8 @@ def test_links_are_looked_up_where_the_docstring_stands():
     assert link("keras.losses.Nothing") == "keras.losses.Nothing"  # Sphinx warns of it
     assert link("segloss_ref.datasets.NAMES") == "segloss_ref.datasets.NAMES"
     assert link("soft_counts") is None  # of the module alone
+    link_of_metrics = docstrings.linker("segloss_ref.metrics.keras", names.public(), ())
+    assert link_of_metrics("dice") == "segloss_ref.metrics.dice"
     assert link("y_true") is None and link("per='batch'") is None
 
 
@@ -192,6 +204,7 @@ def test_signatures_are_those_of_the_source():
     )
     assert result is None
     assert signatures.written(Fields)[0] == "(n: int, of: np.ndarray | None = None)"
+    assert signatures.written(segloss_ref.metrics.DiceMetric)[0].startswith("(*, ")
     assert "options: Mapping = dict()" in signatures.written(segloss_ref.experiment.Experiment)[0]
 
 
@@ -221,7 +234,9 @@ def test_curves_of_losses_that_are_made_in_other_ways(name):
 def test_figures_are_drawn_once_for_a_state_of_the_sources(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(scenes, "draw", lambda loss, path: (drawn.append(loss), path.touch()))
+    (tmp_path / "of an older state").mkdir()
     folder = scenes.figures(tmp_path)
+    assert list(tmp_path.iterdir()) == [folder]
     assert len(drawn) == len(ENTRIES) and scenes.figures(tmp_path) == folder
     assert len(drawn) == len(ENTRIES) and (folder / "scene.svg").exists()
 

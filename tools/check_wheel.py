@@ -1,5 +1,7 @@
 """Builds the wheel and runs README's Python with nothing else than it and one backend.
 
+Then `python -m segloss_ref`, which fails if a loss is wrong there.
+
     python tools/check_wheel.py [tensorflow] [jax] [torch]
 
 Each backend gets an environment of its own, fresh, in a temporary folder: the wheel with what it
@@ -54,14 +56,16 @@ def build(folder: Path) -> Path:
 
 
 def check(wheel: Path, backend: str, folder: Path):
-    """Runs README's snippets, one after the other, in a fresh environment."""
+    """Runs README's snippets, one after the other, and the self-check in a fresh environment."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     run(python, "-m", "pip", "install", "--quiet", wheel, BACKENDS[backend])
     script = folder / "readme.py"
     script.write_text("\n".join([BEFORE, *snippets("python"), AFTER]), encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if name != "SEGLOSS_DATA"}
-    run(python, "-I", script, cwd=folder, env={**kept, "KERAS_BACKEND": backend})
+    kept["KERAS_BACKEND"] = backend
+    run(python, "-I", script, cwd=folder, env=kept)
+    run(python, "-I", "-m", "segloss_ref", cwd=folder, env=kept)
 
 
 def main(backends: list[str]) -> int:

@@ -30,7 +30,7 @@ from sphinx.util.docutils import SphinxDirective
 import segloss_ref
 from reference import evidence, scenes
 from reference.docstrings import as_rst, linker
-from reference.names import bases, missing, names_of, public
+from reference.names import bases, bases_of, missing, names_of, public
 from reference.signatures import written
 from segloss_ref.catalogue import defaults_of
 
@@ -91,8 +91,10 @@ class Members(Listing):
         found = []
         if "without-text" not in self.options:
             found += as_rst(inspect.getdoc(module), linker(argument, full_names(), OUTSIDE))
-        for name in names_of(module):
-            member = getattr(module, name)
+        members = [getattr(module, name) for name in names_of(module)]
+        for base in bases_of([member for member in members if inspect.isclass(member)]):
+            found += _of_class(names[id(base)], members=True)
+        for name, member in zip(names_of(module), members):
             full = names.get(id(member), f"{argument}.{name}")
             if inspect.isclass(member):
                 found += _of_class(full, members=True)
@@ -134,8 +136,14 @@ class Scene(SphinxDirective):
         return _parsed(self, [*lines, f"    {caption}"])
 
 
+@functools.cache
+def figures() -> Path:
+    """The folder of the figures, which are drawn for the first page that shows one."""
+    return scenes.figures(ROOT / ".cache" / "reference")
+
+
 def _image(app, name):
-    return "/" + os.path.relpath(app.reference_figures / f"{name}.svg", app.srcdir)
+    return "/" + os.path.relpath(figures() / f"{name}.svg", app.srcdir)
 
 
 def _of_class(name, members=False):
@@ -268,15 +276,13 @@ def link_from_chapter(app, tree) -> None:
 
 
 def check(app, env) -> None:
-    """A warning for each public name that is on no page."""
+    """A warning for each public name that is on no page, where the book has the reference."""
+    if not any(page.startswith("book/reference/") for page in env.found_docs):
+        return
     for name in missing(set(env.domains["py"].objects)):
         logger.warning(
             "%s is public, and on no page of book/reference; `.. members::` lists a module", name
-        )  # and warnings fail the build
-
-
-def draw(app) -> None:
-    app.reference_figures = scenes.figures(ROOT / ".cache" / "reference")
+        )
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -285,7 +291,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_directive("members", Members)
     app.add_directive("functions", Functions)
     app.add_directive("scene", Scene)
-    app.connect("builder-inited", draw)
     app.connect("autodoc-process-docstring", docstring)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)

@@ -23,12 +23,17 @@ _SOURCES = {
     re.compile(r"\bdoi:(10\.\d+/[^\s,;)]*[^\s,;.)])"): "https://doi.org/",
 }
 
-_GREEK = "alpha beta gamma delta epsilon phi lambda mu pi sigma tau theta"
-_LETTERS = dict(zip("αβγδεφλμπστθ", _GREEK.split())) | {"Δ": "Delta", "Ω": "Omega"}
+_GREEK = "alpha beta gamma delta epsilon phi lambda mu pi sigma tau theta chi"
+_LETTERS = dict(zip("αβγδεφλμπστθχ", _GREEK.split())) | {"Δ": "Delta", "Ω": "Omega"}
 _NAMES_OF_SIGNS = "sum prod nabla cdot cup cap mp in le ge infty"
 _SIGNS = _LETTERS | dict(zip("ΣΠ∇·∪∩∓∈≤≥∞", _NAMES_OF_SIGNS.split()))
 _FUNCTIONS = {"log", "exp", "min", "max", "cosh", "tanh"}
 _IS_FORMULA = re.compile(r"[Α-ωϕ∇∂·∪∩∓∈≤≥√²³½∞Σ̄]| [-+/] |\^")
+_IS_CODE = re.compile(
+    r"[\"']\w|->|\.\.\.|==|\*\w|\w\.\w|\w\w\["
+    r"|\w=[\w(\[]"  # a setting
+    r"|^\w\w+$|[A-Z][a-z]\w+\(|\w\(\w{2,}[,)]"  # a name, a call
+)
 _ROOT = re.compile(r"√(?=\()")
 # An index is a word, or a place in an order, π(i); a power may have an index of its own.
 _SCRIPTS = {"_": re.compile(r"π\(\w\)|[^\W_]+"), "^": re.compile(r"[^\W_]+(?:_[^\W_]+)?")}
@@ -215,7 +220,7 @@ def _code(text, link, formula=False):
     target = link(text)
     if target:
         return f":py:obj:`{text} <{target}>`"
-    is_code = re.search(r"[\"']\w|->|\w=[\w(\[]|\*\w|\w\.\w|^\w\w+$|\w\(\w{2,}[,)]", text)
+    is_code = _IS_CODE.search(text)
     if not is_code and (formula or _IS_FORMULA.search(text)):
         return f":math:`{latex(text)}`"
     return f"``{text}``"
@@ -249,6 +254,10 @@ def latex(formula: str) -> str:
 
 def _word(found):
     words = found[0].split(" ")
+    if found[0] in ("and", "or"):
+        return rf"\text{{ {found[0]} }}"
+    if found[0] == "ij":  # two letters
+        return found[0]
     if any(word in _FUNCTIONS for word in words):
         return " ".join(rf"\{w}" if w in _FUNCTIONS else rf"\text{{{w}}}" for w in words)
     return rf"\text{{{found[0]}}}"
@@ -288,10 +297,17 @@ def _scripts(text):
     return found
 
 
+def _packages_of(module):
+    """A module and the packages around it: a.b.c, a.b, a."""
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
 def linker(module_name: str, public: dict[str, Any], outside: Iterable[str]):
     """The `link` of `as_rst` for docstrings of a module.
 
-    A name is looked up where a reader of the docstring would: in its module, then in the package.
+    A name is looked up where a reader of the docstring would: in its module, then in the packages
+    around it.
     What another library's name begins with stands in `outside`: such a name is a link as it is,
     and a warning of Sphinx if nothing is known about it.
     """
@@ -299,7 +315,8 @@ def linker(module_name: str, public: dict[str, Any], outside: Iterable[str]):
 
     names = {id(member): name for name, member in public.items() if callable(member)}
     constants = {name for name, member in public.items() if not callable(member)}
-    spaces = [vars(sys.modules[module_name]), vars(segloss_ref), {"segloss_ref": segloss_ref}]
+    around = [name for name in _packages_of(module_name) if name in sys.modules]
+    spaces = [*(vars(sys.modules[name]) for name in around), {"segloss_ref": segloss_ref}]
 
     def link(text):
         name = text.removesuffix("()")

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -33,20 +34,17 @@ def names_of(module: ModuleType) -> list[str]:
     ]
 
 
-def bases() -> list[type]:
-    """The bases of the losses, the widest one first, and what they hand to a formula.
+def bases_of(classes: Iterable[type]) -> list[type]:
+    """The bases of classes in the package, the widest one first: they have settings for many."""
+    found = {base: None for cls in classes for base in reversed(cls.__mro__)}
+    ours = [base for base in found if base.__module__.startswith("segloss_ref.")]
+    return [base for base in ours if not base.__name__.startswith("_") and base not in classes]
 
-    They hold the settings that losses share; a loss of one's own extends one of them.
-    """
-    found = {
-        base: None
-        for entry in segloss_ref.catalogue()
-        for base in reversed(entry.loss.__mro__)
-        if base.__module__.startswith("segloss_ref.")
-        and not base.__name__.startswith("_")
-        and base.__name__ not in segloss_ref.__all__
-    }
-    return [segloss_ref.SegmentationLoss, *found, Batch, Prediction]
+
+def bases() -> list[type]:
+    """The bases of the losses, and what they hand to a formula: for a loss of one's own."""
+    losses = [entry.loss for entry in segloss_ref.catalogue()]
+    return [*bases_of(losses), Batch, Prediction]
 
 
 def public() -> dict[str, Any]:
@@ -61,7 +59,8 @@ def public() -> dict[str, Any]:
                 continue
             seen.add(id(member))
             found.setdefault(f"{module.__name__}.{name}", member)
-    for base in bases()[1:]:
+    classes = [member for member in found.values() if inspect.isclass(member)]
+    for base in [*bases_of(classes), Batch, Prediction]:
         found[f"{base.__module__}.{base.__name__}"] = base
     return found
 

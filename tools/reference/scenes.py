@@ -7,6 +7,7 @@ that look at each pixel alone.
 """
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,12 +117,14 @@ def draw_scene(path: Path) -> None:
 
 
 def figures(folder: Path) -> Path:
-    """Draws what is not there, into a folder for each state of the sources that it depends on."""
+    """Draws what is not there, into a folder for this state of the sources that it depends on."""
     package = Path(segloss_ref.__file__).parent
     sources = [Path(__file__), *sorted(package.glob("*.py")), *sorted(package.glob("losses/*.py"))]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     folder = folder / state
     folder.mkdir(parents=True, exist_ok=True)
+    for old in set(folder.parent.iterdir()) - {folder}:
+        shutil.rmtree(old)
     with matplotlib_of_the_book():
         for entry in segloss_ref.catalogue():
             path = folder / f"{entry.name}.svg"
