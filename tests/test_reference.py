@@ -18,7 +18,6 @@ from reference import docstrings, evidence, names, scenes, signatures
 
 PAGES = sorted((ROOT / "book" / "reference").glob("*.md"))
 ENTRIES = segloss_ref.catalogue()
-each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 
 
 def listed():
@@ -91,13 +90,19 @@ def test_formulas_in_latex(formula, want):
     assert docstrings.latex(formula) == want
 
 
-@each
-def test_braces_of_a_formula_close(entry):
-    text = inspect.getdoc(entry.loss)
-    for formula in re.findall(r"`([^`]+)`", " ".join(text.split())):
-        tex = docstrings.latex(formula).replace(r"\{", "").replace(r"\}", "")
-        depth = np.cumsum([(c == "{") - (c == "}") for c in tex])
-        assert not tex or (depth[-1] == 0 and depth.min() >= 0), tex
+def formulas():
+    """All that public docstrings have in backticks, as LaTeX would have it."""
+    texts = [inspect.getdoc(member) or "" for member in names.public().values() if callable(member)]
+    found = {code for text in texts for code in re.findall(r"`([^`]+)`", " ".join(text.split()))}
+    return sorted(code for code in found if docstrings.code_as_rst(code, lambda _: None)[0] == ":")
+
+
+@pytest.mark.parametrize("formula", formulas())
+def test_formulas_of_docstrings_are_latex(formula):
+    """Their braces close, and each sign has its name: MathJax would show others in another font."""
+    tex = docstrings.latex(formula)
+    depth = np.cumsum([(c == "{") - (c == "}") for c in re.sub(r"\\[{}]", "", tex)])
+    assert tex.isascii() and depth[-1] == 0 and depth.min() >= 0, tex
 
 
 def rst(text, **more):

@@ -45,10 +45,12 @@ LOSSES = {entry.name: entry for entry in segloss_ref.catalogue()}
 
 @functools.cache
 def full_names() -> dict[str, Any]:
+    """What `names.public` finds, looked up once."""
     return public()
 
 
 def _parsed(directive, lines):
+    """What a directive within `eval-rst` puts in its place: lines of reStructuredText."""
     found = nodes.container()
     text = StringList(lines, source=directive.get_source_info()[0])
     directive.state.nested_parse(text, directive.content_offset, found)
@@ -110,10 +112,10 @@ class Functions(SphinxDirective):
     """`.. functions::`: the losses as functions, a line for each."""
 
     def run(self) -> list[nodes.Node]:
-        lines = []
+        link, lines = linker("segloss_ref.functional", full_names(), OUTSIDE), []
         for entry in LOSSES.values():
             if name := _function_of(entry):
-                summary = inspect.getdoc(entry.loss).splitlines()[0]
+                summary = as_rst(inspect.getdoc(entry.loss).splitlines()[0], link)[0]
                 lines += [
                     f".. py:function:: {name}(y_true, y_pred, sample_weight=None, **settings)",
                     "    :module: segloss_ref.functional",
@@ -178,8 +180,8 @@ def docstring(app, what, name, thing, options, lines) -> None:
         lines.clear()  # what Sphinx has is that of the type
     if not text or not name.startswith("segloss_ref"):
         return
-    module = getattr(thing, "__module__", None) or _module_of(name)
-    module = module if str(module).startswith("segloss_ref") else _module_of(name)
+    module = str(getattr(thing, "__module__", ""))
+    module = module if module.startswith("segloss_ref") else _module_of(name)
     entry = LOSSES.get(getattr(thing, "__name__", "")) if what == "class" else None
     link = linker(module, full_names(), OUTSIDE)
     if entry:

@@ -180,7 +180,7 @@ def _terms(lines, link):
 
 def _term(term, link):
     return ", ".join(
-        _code(name, link) if link(name) else f"``{name}``"
+        code_as_rst(name, link) if link(name) else f"``{name}``"
         for name in (part.strip("`") for part in term.split(", "))
     )
 
@@ -190,7 +190,7 @@ def _inline(text, link, formula=False):
     parts = _CODE.split(text)
     for i, part in enumerate(parts):
         if i % 2:
-            parts[i] = _code(part, link, formula)
+            parts[i] = code_as_rst(part, link, formula)
         else:
             parts[i] = _prose(part, after=parts[i - 1] if i else "")
     return "".join(parts)
@@ -216,7 +216,14 @@ def _escaped(text):
     return found
 
 
-def _code(text, link, formula=False):
+def code_as_rst(text: str, link: Callable[[str], str | None], formula: bool = False) -> str:
+    """What stands in backticks: a link to what it names, a formula, or code.
+
+    Args:
+        text: Without the backticks.
+        link: See `as_rst`.
+        formula: Whether it is from a paragraph "Formula", where what could be either is no code.
+    """
     target = link(text)
     if target:
         return f":py:obj:`{text} <{target}>`"
