@@ -25,7 +25,7 @@ from look import HTML, browser, served
 
 OUT = ROOT / "_build" / "segmentation-losses.pdf"
 #: What a paper has no use for.
-LEFT_OUT = "a.headerlink, script, .reading-time, details.above-input .cell_input"
+LEFT_OUT = "a.headerlink, script, .reading-time, .above-input :is(summary, .cell_input)"
 SECONDS = 900
 
 
@@ -47,7 +47,10 @@ def text_of(page: str, pages: set[str]) -> Tag:
     for image in article.select("img[src]:not([src^='data:'])"):
         image["src"] = from_root(page, image["src"])
     for fold in article.select("details"):
-        fold["open"] = ""
+        if "above-input" in fold["class"]:
+            fold.unwrap()
+        else:
+            fold["open"] = ""
     for heading in article.find_all(re.compile("^h[1-5]$")):
         heading.name = f"h{int(heading.name[1]) + 1}"
     article["id"] = place(page)
