@@ -56,6 +56,7 @@ def test_the_font_keeps_the_icons_in_use(tmp_path):
     sheet.parent.mkdir()
     sheet.write_text(
         '.fa-a:before,.fa-other-a:before{content:"\\41"}.fa-b:before{content:"\\42"}p{margin:0}'
+        '.note:before{content:"\\ef00"}'
         "@font-face{font-weight:900;src:url(../vendor/fontawesome/webfonts/fa-solid-900.woff2)}"
     )
     lean.keep_icons(tmp_path, {"fa-other-a"})
@@ -64,7 +65,7 @@ def test_the_font_keeps_the_icons_in_use(tmp_path):
     assert "url(../vendor" not in css and not fonts.exists()
     data = re.search(r"base64,([^\"]+)", css)[1]
     font = TTFont(BytesIO(b64decode(data)))
-    assert set(font.getBestCmap()) == {0x41}
+    assert set(font.getBestCmap()) == {0x41, 0xEF00}
 
 
 @pytest.mark.parametrize(

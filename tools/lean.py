@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from contents import ROOT
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
@@ -34,6 +35,11 @@ MATHJAX = (
 )
 FONTS = "vendor/fontawesome/webfonts"
 PRIVATE = frozenset(map(chr, range(0xE000, 0xF900)))
+
+
+def find_templates(app: Any, config: Any) -> None:
+    """A page that is built alone, from another folder, has the templates, too."""
+    config.templates_path = [str(ROOT / path) for path in config.templates_path]
 
 
 def mend(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
@@ -60,7 +66,10 @@ def lighten(app: Any, error: Exception | None) -> None:
 
 
 def keep_icons(static: Path, names: set[str]) -> None:
-    """The style sheet keeps the icons of these names, and has their fonts within itself."""
+    """The style sheet keeps the icons of these names, and has their fonts within itself.
+
+    Rules have icons without a name, too: those of boxes, say.
+    """
     sheet, icons = static / "styles" / "pydata-sphinx-theme.css", set()
 
     def rule(found: re.Match[str]) -> str:
@@ -76,7 +85,10 @@ def keep_icons(static: Path, names: set[str]) -> None:
 
     css = sheet.read_text()
     css = re.sub(r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"\\([0-9a-f]+)"\}', rule, css)
-    icons |= {ord(sign) for sign in css if sign in PRIVATE}  # of boxes: they stand there themselves
+    # Boxes have theirs in style sheets, as codes or as the signs themselves.
+    sheets = css + "".join(path.read_text() for path in static.rglob("*.css") if path != sheet)
+    icons |= {int(code, 16) for code in re.findall(r'"\\([ef][0-9a-f]{3})"', sheets)}
+    icons |= {ord(sign) for sign in sheets if sign in PRIVATE}
     css = re.sub(rf"(@font-face\{{[^}}]*)src:[^}}]*{FONTS}/([^.]+)[^}}]*\}}", face, css)
     sheet.write_text(css)
     shutil.rmtree(static / "vendor")
@@ -100,6 +112,7 @@ def keep_only(folder: Path, names: tuple[str, ...]) -> None:
 
 
 def setup(app: Any) -> dict[str, bool]:
+    app.connect("config-inited", find_templates)
     app.connect("html-page-context", mend, priority=900)
     app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
