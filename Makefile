@@ -70,9 +70,14 @@ test: lint pairs  ## ruff, text and notebooks in step, pytest, every notebook ex
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --nbval --nbval-cell-timeout 600 notebooks
 
-lint: $(READY)
+FORMS := .cache/forms/bin/check-jsonschema --builtin-schema vendor
+lint: $(READY) .cache/forms/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(FORMS).github-workflows .github/workflows/*.yml
+	$(FORMS).github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(FORMS).github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(FORMS).citation-file-format CITATION.cff
 
 pairs: $(READY)
 	$(BIN)/python tools/notebooks.py check
@@ -83,6 +88,7 @@ run: $(READY)  ## execute the notebooks that changed and store what they give
 # Other libraries and backends have environments of their own; segloss_ref is read from here.
 .cache/parity/ready: benchmarks/requirements.txt
 .cache/jax/ready: benchmarks/requirements-jax.txt
+.cache/forms/ready: tools/forms.txt
 .cache/%/ready:
 	@echo "Setting up .cache/$*, the first time only; with PyTorch it may take 6 GB."
 	$(PYTHON) -m venv $(@D)
