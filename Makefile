@@ -90,7 +90,7 @@ run: $(READY)  ## execute the notebooks that changed and store what they give
 .cache/jax/ready: benchmarks/requirements-jax.txt
 .cache/forms/ready: tools/forms.txt
 .cache/%/ready:
-	@echo "Setting up .cache/$*, the first time only; with PyTorch it may take 6 GB."
+	@echo "Setting up .cache/$*, the first time only$(if $(filter parity,$*),; with PyTorch it may take 6 GB)."
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet -r $<
 	@touch $@
