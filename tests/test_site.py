@@ -56,7 +56,7 @@ def test_the_font_keeps_the_icons_in_use(tmp_path):
     sheet.parent.mkdir()
     sheet.write_text(
         '.fa-a:before,.fa-other-a:before{content:"\\41"}.fa-b:before{content:"\\42"}p{margin:0}'
-        '.note:before{content:"\\ef00"}'
+        '.note:before{content:"\\ef00"}p{--tip:"\uef01"}'
         "@font-face{font-weight:900;src:url(../vendor/fontawesome/webfonts/fa-solid-900.woff2)}"
     )
     lean.keep_icons(tmp_path, {"fa-other-a"})
@@ -65,7 +65,14 @@ def test_the_font_keeps_the_icons_in_use(tmp_path):
     assert "url(../vendor" not in css and not fonts.exists()
     data = re.search(r"base64,([^\"]+)", css)[1]
     font = TTFont(BytesIO(b64decode(data)))
-    assert set(font.getBestCmap()) == {0x41, 0xEF00}
+    assert set(font.getBestCmap()) == {0x41, 0xEF00, 0xEF01}
+
+
+def test_a_pressed_button_keeps_the_focus(tmp_path):
+    script = tmp_path / "theme.js"
+    script.write_text('t&&t.addEventListener("click",(()=>{t.blur()}),!0)')
+    lean.keep_focus(script)
+    assert script.read_text() == 't&&t.addEventListener("click",(()=>{0}),!0)'
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def lighten(app: Any, error: Exception | None) -> None:
     pages = "".join(page.read_text() for page in Path(app.outdir).rglob("*.html"))
     keep_icons(static, set(re.findall(r"\bfa-[a-z-]+", pages)))
     keep_only(static / "mathjax", MATHJAX)
+    keep_focus(static / "scripts" / "sphinx-book-theme.js")
     for unused in [*static.rglob("*.map"), static / "scripts" / "fontawesome.js"]:
         unused.unlink(missing_ok=True)
 
@@ -102,6 +103,11 @@ def subset(font: TTFont, characters: set[int]) -> str:
     font.flavor = "woff"
     font.save(file)
     return base64.b64encode(file.getvalue()).decode()
+
+
+def keep_focus(script: Path) -> None:
+    """A button that was pressed stays where the keyboard is; the theme would send it to the top."""
+    script.write_text(re.sub(r"\b\w+\.blur\(\)", "0", script.read_text()))
 
 
 def keep_only(folder: Path, names: tuple[str, ...]) -> None:
