@@ -125,6 +125,7 @@ def test_buttons_lead_to_the_page(page, url, links):
     found = [button["url"] for group in context["header_buttons"] for button in group["buttons"]]
     assert len(found) == len(links)
     assert all(address.endswith(end) for address, end in zip(found, links))
+    assert context["site"] == (url and "https://someone.github.io/losses/")
     assert bool(re.search(r"</h1>\n.*\d+ min read", context["body"])) is page.startswith("note")
 
 

@@ -64,13 +64,14 @@ def text_of(page: str) -> Path:
 
 
 def add(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    url, branch = repository(app)
+    context["site"] = site_of(url) if url else ""  # for 404.html
     if tree is None or not text_of(page).exists():
         return
     if page.count("/") == 2:  # a chapter, in the folder of its part
         minutes = max(1, round(length(text_of(page).read_text()).words / WORDS_A_MINUTE))
         line = f'</h1>\n<p class="reading-time">{minutes} min read</p>'
         context["body"] = context["body"].replace("</h1>", line, 1)
-    url, branch = repository(app)
     if url:
         is_notebook = page.startswith("notebooks/")
         context["header_buttons"][:0] = [
