@@ -16,10 +16,18 @@ from contents import ROOT
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 
+
+def as_list(found: re.Match[str]) -> str:
+    """The arguments of a signature, which are a list of descriptions without terms, as a list."""
+    text = found[0].replace("<dl>", '<ul class="arguments">').replace("</dl>", "</ul>")
+    return text.replace("<dd>", "<li>").replace("</dd>", "</li>")
+
+
 MENDED = (
     # The name of a fold is what stands on it.
     (r'<summary aria-label="[^"]*">', "<summary>"),
     (r' role="doc-biblioentry"', ' role="listitem"'),
+    (r'<dl>\s*<dd><em class="sig-param">.*?</dl>', as_list),
     (r"<th([^>]*)>\s*(?:<p></p>)?\s*</th>", r"<td\1></td>"),
     (r'<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName.*?</script>', ""),
 )
