@@ -16,7 +16,7 @@ os.environ["KERAS_BACKEND"] = "jax"  # in this process; all else runs on TensorF
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import javascript
-from cases import cases
+from lab_losses import cases
 from tracing import traced
 
 HERE = Path(__file__).resolve().parent

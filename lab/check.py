@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tensorflow as tf
-from cases import MAX_CELLS, SIDE, Case, cases
 from javascript import RUNTIME, program
+from lab_losses import MAX_CELLS, SIDE, Case, cases
 from look import errors_in, opened, served
 from scipy import ndimage
 from skimage.measure import label

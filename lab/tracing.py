@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from cases import SIDE, Case, sliders_called
+from lab_losses import SIDE, Case, sliders_called
 
 from segloss_ref import weight_maps
 from segloss_ref.losses import SegmentationLoss, structure

@@ -13,9 +13,9 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lab"))
-from cases import LEFT_OUT, cases
 from graph import Graph, Node, translated
 from javascript import program
+from lab_losses import LEFT_OUT, cases
 
 from segloss_ref import catalogue
 
