@@ -5,6 +5,7 @@ a page may be light or dark. Curves differ in dash and marker as well as in colo
 """
 
 import itertools
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,11 @@ def use_style() -> None:
             ),
         }
     )
-    try:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
         return  # outside a notebook
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
     # All figures are exactly as wide as the column: cropping each would scale its letters.
     set_matplotlib_formats("png", bbox_inches=None)
 
