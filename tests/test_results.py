@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "data" / "results"
-sys.path.insert(0, str(ROOT / "workflow"))
-
-import datapackage  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow"))
+import datapackage
+from datapackage import RESULTS
 
 
 def test_descriptor_is_that_of_the_tables():
