@@ -27,7 +27,6 @@ _FORMULA = re.compile(r"\$\$.*?\$\$|(`{3,})\{math\}.*?^\1$|\$[^$]+\$", re.DOTALL
 _FENCE = re.compile(r"^(~{3,}|`{3,})(?:python|sh|text|yaml)$.*?^\1$", re.DOTALL | re.MULTILINE)
 _OPTION = re.compile(r"^\s*(?::[\w-]+:.*|[`~:]{3,}.*|\([\w-]+\)=)$", re.MULTILINE)
 _TARGET = re.compile(r"\]\([^)]*\)|\{[\w:]+\}`[^`]*`")
-_HTML = re.compile(r"<noscript>.*?</noscript>|</?[a-z][^<>]*>", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 
 
@@ -46,7 +45,7 @@ def length(text: str) -> Length:
     cells = jupytext.reads(text, fmt="md:myst").cells
     prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     prose = _FORMULA.sub(" x ", _FENCE.sub("", prose))
-    prose = _TARGET.sub("]", _HTML.sub("", _OPTION.sub("", prose)))
+    prose = _TARGET.sub("]", _OPTION.sub("", prose))
     seen = [_lines(cell.source) for cell in cells if cell.cell_type == "code" and _in_view(cell)]
     code = sum(cell.cell_type == "code" for cell in cells)
     middle = statistics.median(seen or [0])
