@@ -22,6 +22,7 @@ the run that rightly finds nothing hides the false alarms.
 This module needs pandas and the pictures need matplotlib: `pip install "segloss_ref[plots]"`.
 """
 
+import json
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -49,6 +50,7 @@ __all__ = [
     "critical_difference_diagram",
     "holm",
     "ranks",
+    "read_records",
     "read_table",
     "summary",
 ]
@@ -123,6 +125,41 @@ def _read_folder(folder):
     _check_once(table, folder)
     _check_groups(table, folder)
     return table
+
+
+def read_records(path: str | PathLike[str]) -> pd.DataFrame:
+    """Reads what is recorded of the runs of a table: settings, tuning, seconds and the like.
+
+    Args:
+        path: Of a JSON file that `segloss_ref.sweep.gather` has written beside a table, or of a
+            folder of `segloss_ref.sweep.publish`, which has one for each run.
+
+    Returns:
+        A DataFrame with one row per run: `dataset`, `run` and `seed`, by which it belongs to the
+        rows of `read_table`, and a column for each thing recorded, with a dict or a list where it
+        has parts (`settings`, `tuning`, `history`). NaN where a run has no record of it.
+
+    Raises:
+        ValueError: If a folder has no such file, or a file is of another kind.
+
+    Example:
+        >>> records = read_records("data/results/pilot_masks")
+        >>> cracks = records[(records.dataset == "cracks") & (records.run == "Dice")]
+        >>> cracks.learning_rate.tolist()
+        [0.01, 0.01, 0.01]
+    """
+    path = Path(path)
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path}: the folder has no record, no file *.json")
+    return pd.DataFrame([run for file in files for run in _runs_of(file)])
+
+
+def _runs_of(file):
+    told = json.loads(file.read_text(encoding="utf-8"))
+    if not (isinstance(told, dict) and isinstance(told.get("runs"), list)):
+        raise ValueError(f"{file}: the file tells of no runs; it must lie beside a sweep's table")
+    return told["runs"]
 
 
 def _check_columns(table, source):

@@ -263,7 +263,7 @@ def gather(
 
     A run is finished if its folder exists: it appears whole or not at all. The table does not
     depend on the order of the runs. The file with the suffix `.json` holds settings, versions,
-    commit and seconds of each run (`notebook` is `None` where that did not come to its end), and
+    commit, seconds and looks at the validation images of each run (`notebook` is `None` where that did not come to its end), and
     the runs that failed, with what they said last. The column `group` says which images were taken
     together, for `segloss_ref.analysis`.
 
@@ -438,7 +438,18 @@ def _names(run):
 def _finished(run, folder):
     notebook = folder / f"{run.id}.ipynb"
     record = json.loads((folder / run.id / "record.json").read_text())
-    return _names(run) | {"notebook": notebook.name if _ran_through(notebook) else None} | record
+    names = _names(run) | {"notebook": notebook.name if _ran_through(notebook) else None}
+    return names | record | {"history": _history(folder / run.id / "history.csv")}
+
+
+def _history(file):
+    """What a run saw when it looked at the validation images; not the time, which varies."""
+    with file.open(newline="") as rows:
+        return [
+            {"step": int(row.pop("step"))}
+            | {name: float(value) for name, value in row.items() if name != "seconds"}
+            for row in csv.DictReader(rows)
+        ]
 
 
 def _ran_through(notebook):

@@ -1,4 +1,5 @@
 import doctest
+import json
 import re
 from pathlib import Path
 
@@ -147,6 +148,21 @@ def test_read_table_of_published_runs(tmp_path):
         file.unlink()
     with pytest.raises(ValueError, match="the folder has no table"):
         analysis.read_table(tmp_path)
+
+
+def test_read_records_of_published_runs(tmp_path):
+    for seed in (1, 0):
+        told = {"dataset": "d", "run": "a", "seed": seed, "settings": {"loss": "DiceLoss"}}
+        (tmp_path / f"a-{seed}.json").write_text(json.dumps({"runs": [told], "failed": []}))
+    got = analysis.read_records(tmp_path)
+    assert got.seed.tolist() == [0, 1] and got.settings[0] == {"loss": "DiceLoss"}
+    assert analysis.read_records(tmp_path / "a-1.json").seed.tolist() == [1]
+    (tmp_path / "other.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match="other.json: the file tells of no runs"):
+        analysis.read_records(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="the folder has no record"):
+        analysis.read_records(tmp_path / "empty")
 
 
 def test_one_seed_has_no_spread_but_an_interval_over_images():

@@ -146,6 +146,7 @@ def finish(run, folder, value, commit="abc"):
     place.mkdir(parents=True)
     (place / "metrics.csv").write_text(f"image,dice,cells\nb,{value},3\na,0.1,2\n")
     (place / "record.json").write_text(json.dumps({"seconds": 2.5, "commit": commit}))
+    (place / "history.csv").write_text("step,seconds,loss\n10,1.5,0.7\n20,2.25,0.5\n")
 
 
 def test_a_table_is_the_same_in_every_order_and_keeps_every_digit(write, tmp_path):
@@ -164,6 +165,8 @@ def test_a_table_is_the_same_in_every_order_and_keeps_every_digit(write, tmp_pat
     assert f'{run.dataset},"{run.name}",0,b,dice,{values[run.id]!r},b' in rows
     assert json.loads((tmp_path / "table.json").read_text()) == provenance
     assert {run["seconds"] for run in provenance["runs"]} == {2.5}
+    history = [{"step": 10, "loss": 0.7}, {"step": 20, "loss": 0.5}]
+    assert all(run["history"] == history for run in provenance["runs"])
     assert provenance["failed"] == []
 
 
@@ -342,6 +345,7 @@ place.mkdir(exist_ok=True)
 (place / "metrics.csv").write_text(f"image,dice\na,{len(loss) / 7}\n")
 told = Path(tuning).read_text() if tuning else "null"
 (place / "record.json").write_text('{"seconds": 1.0, "tuning": ' + told + "}")
+(place / "history.csv").write_text("step,seconds,loss\\n10,1.5,0.7\\n")
 place.rename(out)
 if (here / "broken").exists():
     raise RuntimeError("a figure behind the training fails")

@@ -3,7 +3,6 @@
 import csv
 import functools
 import itertools
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -84,10 +83,8 @@ def _runs():
     """
     found = {}
     for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
-        calls = {}
-        for path in folder.glob("*.json"):
-            for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
-                calls[run["dataset"], run["run"]] = _call(**run["settings"])
+        records = analysis.read_records(folder)
+        calls = {(run.dataset, run.run): _call(**run.settings) for run in records.itertuples()}
         means = analysis.summary(analysis.read_table(folder), "dice")
         for row in means.itertuples():
             call = calls[row.dataset, row.run]
