@@ -263,9 +263,9 @@ def gather(
 
     A run is finished if its folder exists: it appears whole or not at all. The table does not
     depend on the order of the runs. The file with the suffix `.json` holds settings, versions,
-    commit, seconds and looks at the validation images of each run (`notebook` is `None` where that did not come to its end), and
-    the runs that failed, with what they said last. The column `group` says which images were taken
-    together, for `segloss_ref.analysis`.
+    commit, seconds and looks at the validation images of each run (`notebook` is `None` where that
+    did not come to its end), and the runs that failed, with what they said last. The column `group`
+    says which images were taken together, for `segloss_ref.analysis`.
 
     Args:
         runs: a list of `Run`.

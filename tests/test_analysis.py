@@ -158,7 +158,7 @@ def test_read_records_of_published_runs(tmp_path):
     assert got.seed.tolist() == [0, 1] and got.settings[0] == {"loss": "DiceLoss"}
     assert analysis.read_records(tmp_path / "a-1.json").seed.tolist() == [1]
     (tmp_path / "other.json").write_text("[1, 2]")
-    with pytest.raises(ValueError, match="other.json: the file tells of no runs"):
+    with pytest.raises(ValueError, match=r"other\.json: the file tells of no runs"):
         analysis.read_records(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="the folder has no record"):

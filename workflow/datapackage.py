@@ -82,7 +82,7 @@ COLUMNS = {
 def descriptor(folder=RESULTS):
     """The data package of a folder of results: a resource for each table and each sweep."""
     tables = [path for path in sorted(folder.iterdir()) if path.name.endswith((".csv", ".csv.gz"))]
-    sweeps = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    sweeps = sorted({path.parent for path in folder.glob("*/*.csv.gz")})
     examples = sorted(folder.glob("*.npz"))
     resources = [_table(path.name.split(".")[0], [path], folder) for path in tables]
     resources += [_table(path.name, sorted(path.glob("*.csv.gz")), folder) for path in sweeps]
