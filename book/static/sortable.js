@@ -5,7 +5,13 @@
   const SHORT = 40; // characters; a column of longer texts gets no menu
 
   const text = (cell) => cell.textContent.trim().replace(/\s+/g, " ");
-  const compare = new Intl.Collator("en", { numeric: true, sensitivity: "base" }).compare;
+  const collate = new Intl.Collator("en", { numeric: true, sensitivity: "base" }).compare;
+  // The number that a cell is, or begins with: -0.016, 0.016 and +0.02 to +0.03.
+  const number = (words) => (/^[-+−]?\d*\.?\d+( |$)/.test(words) ? parseFloat(words.replace("−", "-")) : NaN);
+  const compare = (a, b) => {
+    const difference = number(a) - number(b);
+    return Number.isNaN(difference) ? collate(a, b) : difference;
+  };
 
   function element(name, properties = {}, ...children) {
     const made = Object.assign(document.createElement(name), properties);
