@@ -2,7 +2,7 @@
    Without JavaScript they are plain tables. */
 "use strict";
 {
-  const SHORT = 40; // characters; a column of longer texts gets no menu
+  const SHORT = 40; // characters; a column of longer texts gets no menu, nor does one of numbers
 
   const text = (cell) => cell.textContent.trim().replace(/\s+/g, " ");
   const collate = new Intl.Collator("en", { numeric: true, sensitivity: "base" }).compare;
@@ -44,7 +44,8 @@
     [...table.tHead.rows[0].cells].forEach((head, column) => {
       const values = [...new Set(rows.map((row) => text(row.cells[column])))].sort(compare);
       const repeats = values.length > 1 && 2 * values.length <= rows.length;
-      if (!repeats || values.some((value) => value.length > SHORT)) return;
+      const numbers = values.every((value) => !value || !Number.isNaN(number(value)));
+      if (numbers || !repeats || values.some((value) => value.length > SHORT)) return;
       const menu = element("select", {}, new Option("all", ""));
       values.forEach((value) => menu.add(new Option(value, value)));
       fields.push([text(head), menu, (row) => !menu.value || text(row.cells[column]) === menu.value]);
