@@ -340,6 +340,8 @@ def publish(
     """
     folder, published = Path(folder), Path(published)
     runs = [run for run in runs if (folder / run.id).is_dir() and not is_published(run, published)]
+    if not runs:
+        return []
     published.mkdir(parents=True, exist_ok=True)
     changed = _git(published, "status", "--porcelain", "--untracked-files=no", ":/").splitlines()
     if changed := [line for line in changed if not line[3:].startswith("data/results/")]:

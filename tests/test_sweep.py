@@ -248,6 +248,7 @@ def clone(tmp_path):
 def test_published_runs_are_gathered_as_they_were(write, tmp_path, clone):
     runs, folder = read_sweep(write()), tmp_path / "runs"
     published = tmp_path / "data" / "results" / "sweep"
+    assert publish(runs, folder, published) == [] and not published.exists()
     for i, one in enumerate(runs[:3]):
         finish(one, folder, random.Random(i).random(), clone)
     assert publish(runs, folder, published) == runs[:3]
