@@ -139,6 +139,9 @@ PROFILE ?= local
 sweep: $(READY)  ## run SWEEP=workflow/sweeps/NAME.yaml into results/NAME; PROFILE=slurm on a cluster
 	$(BIN)/python workflow/run.py $(SWEEP) --profile $(PROFILE)
 
+repeat: $(READY)  ## train a published run of SWEEP=workflow/sweeps/NAME.yaml again: the same numbers?
+	$(BIN)/python workflow/repeat.py $(SWEEP) --profile $(PROFILE)
+
 test-slurm: SWEEP = tests/slurm/tiny.yaml
 test-slurm: $(READY)  ## run a small sweep through a Slurm that starts on this machine
 	@for c in munged slurmctld slurmd; do test -x /usr/sbin/$$c || missing=1; done; \

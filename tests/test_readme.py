@@ -29,7 +29,7 @@ def test_the_snippets_run_one_after_the_other(tmp_path, monkeypatch, capsys):
 
 def test_make_commands_exist():
     commands = re.findall(r"^make (\w+)", "\n".join(snippets("sh")), flags=re.MULTILINE)
-    assert commands == ["book", "test", "compare", "sweep"]
+    assert commands == ["book", "test", "compare", "sweep", "repeat"]
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for command in [*commands, *re.findall(r"`make (\w+)`", README.read_text())]:
         assert f"make {command} " in listed

@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -414,6 +415,44 @@ def test_published_runs_are_not_run_again(write, notebook, tmp_path, clone):
     assert (tmp_path / "attempts").read_text().split() == ["DiceLoss"]
     table = read_table(tmp_path / "results" / "sweep" / "table.csv")
     assert set(table.run) == {"cross-entropy", "Dice, smooth 0.1"}
+
+
+def test_a_published_run_is_repeated(write, notebook, tmp_path, clone, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "workflow")
+    repeat = importlib.import_module("repeat")
+    sweep = write(datasets=["synthetic/cells"])
+    folder, published = tmp_path / "results" / "sweep" / "runs", tmp_path / "published" / "sweep"
+    runs = read_sweep(sweep)
+    with pytest.raises(ValueError, match="has no run of this sweep"):
+        repeat.choose(runs, published, None)
+    run(sweep, notebook)
+    for one in runs:
+        record = folder / one.id / "record.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"commit": clone}))
+    (folder / runs[1].id / "metrics.csv").write_text("image,dice\na,2.9\n")  # seed 1 of seeds 0, 1
+    publish(runs, folder, published)
+    assert repeat.choose(runs, published, None) == repeat.choose(runs, published, None) in runs
+    with pytest.raises(ValueError, match=r"must be a published run, such as .* Received: b"):
+        repeat.choose(runs, published, "b")
+
+    command = [sys.executable, ROOT / "workflow" / "repeat.py", sweep, "--notebook", notebook]
+    command += ["--published", published.parent]
+    equal = subprocess.run([*command, "--run", runs[0].id], capture_output=True, text=True)
+    assert equal.returncode == 0, equal.stderr
+    assert "all 1 values are equal in every digit" in equal.stdout
+    dirty = subprocess.run([*command, "--store"], capture_output=True, text=True)
+    assert "Only from a clean clone is a result stored" in dirty.stderr, "it records no commit"
+    assert not (published.parent / "repeats.csv").exists()
+
+    table = read_table(published / f"{runs[1].id}.csv.gz")
+    told = {"commit": clone, "device": "cpu"}
+    for value, status in ((2.9, 0), (2.8, 0), (2.2, 1)):  # the seeds have 22 / 7 and 2.9
+        found = repeat.compare(runs[1], published, table.assign(value=value), told)
+        assert found["differ"] == (value != 2.9)
+        assert repeat.report(found) == status
+        repeat.store(found, published.parent / "repeats.csv")
+    stored = pd.read_csv(published.parent / "repeats.csv")
+    assert stored.dice_again.tolist() == [2.9, 2.8, 2.2] and set(stored.commit) == {clone}
 
 
 def test_a_sweep_tunes_once_for_all_seeds(write, notebook, tmp_path):
