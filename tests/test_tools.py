@@ -266,6 +266,20 @@ def test_a_notebook_is_stale_by_code_and_not_by_words(old, new, same, chapter, m
     assert (notebooks.digest(text) == before) is same
 
 
+def test_a_notebook_is_stale_by_the_tables_it_names(chapter):
+    text, _ = chapter
+    root = text.parents[2]
+    (root / "requirements.txt").touch()
+    text.write_text(text.read_text() + "read_table(results / 'speed', results / \"pilot\")\n")
+    digests = [notebooks.digest(text)]
+    for name in ("speed.csv", "pilot/b.csv", "pilot/a.csv", "pilot.json"):
+        file = root / "data" / "results" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+        digests.append(notebooks.digest(text))
+    assert digests[0] == digests[1] and len(set(digests)) == 4
+
+
 @pytest.fixture(scope="module")
 def with_new_losses(tmp_path_factory):
     """A copy of the project in which two losses have been begun."""

@@ -4,8 +4,8 @@
 
 A page that is wider than the window, at 1300 pixels or on a phone; an error of a script; what shuts
 readers out (by axe, of Deque), contrast in the dark included; a request to another host; a page
-without a title, without a description, or with an image that has no alternative text; a search that
-does not find its page first.
+without a title, without a description, or with an image that has no alternative text; a column of
+numbers that a click on its head does not sort; a search that does not find its page first.
 """
 
 import json
@@ -136,6 +136,17 @@ async function accessible(frame, width) {
   }
   return found;
 }
+// The columns of numbers, intervals behind them or not, that a click on the head leaves unsorted.
+function unsorted(inside) {
+  const begins = cell => cell.textContent.trim().split(" ")[0].replace("−", "-");
+  return [...inside.querySelectorAll(".tag_sortable th button")].filter(button => {
+    const head = button.closest("th"), { rows } = head.closest("table").tBodies[0];
+    button.click();
+    const cells = [...rows].map(row => begins(row.cells[head.cellIndex])).filter(each => each);
+    const numbers = cells.map(Number);
+    return !numbers.some(Number.isNaN) && numbers.some((n, i) => n < numbers[i - 1]);
+  });
+}
 async function look(page, width) {
   const frame = await open(page, width);
   const say = text => found.push([page, text]), inside = frame.contentDocument;
@@ -160,6 +171,7 @@ async function look(page, width) {
     if (!told || told.content.length < 50) say("no description");
     for (const image of inside.querySelectorAll("article img"))
       if (!image.alt || image.alt.length < 15) say(`no alternative text: ${image.src}`);
+    for (const { textContent } of unsorted(inside)) say(`does not sort by "${textContent}"`);
   }
   (await accessible(frame, width)).forEach(say);
   frame.remove();

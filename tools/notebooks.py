@@ -3,8 +3,9 @@
     python tools/notebooks.py run [--all] [region/dice ...]   execute what changed, store outputs
     python tools/notebooks.py check                           fail if a text and notebook differ
 
-A notebook has changed if its text, the code of the package or the lock file has: a digest of the
-three is kept in its metadata, because file times mean nothing in a fresh clone. Comments and
+A notebook has changed if its text, the code of the package, the lock file or a published table that
+its text names has: a digest of them is kept in its metadata, because file times mean nothing in a
+fresh clone. Comments and
 docstrings of the package compute nothing, and do not count. If the code of a chapter
 that trains a network has changed, `run` executes it several times more, as other machines would
 (elsewhere.py), and stores it only if it holds there; `--here` leaves that out, for changes that
@@ -48,7 +49,17 @@ def digest(text):
     whole = hashlib.sha256()
     for path, content in parts:
         whole.update(f"{path.relative_to(ROOT)}{content}".encode())
+    for path in results_in(text):
+        whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
+
+
+def results_in(text):
+    """The files of published results whose table a chapter names, as a string of its code."""
+    folder, words = ROOT / "data" / "results", text.read_text(encoding="utf-8")
+    tables = {path for path in folder.glob("*") if f'"{path.name.split(".")[0]}' in words}
+    files = {file for table in tables for file in [table, *table.rglob("*")] if file.is_file()}
+    return sorted(files)
 
 
 def code_alone(source):
