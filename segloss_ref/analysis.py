@@ -45,6 +45,7 @@ else:
 __all__ = [
     "VERBS",
     "Ranks",
+    "at_cut",
     "compare",
     "compare_all",
     "critical_difference_diagram",
@@ -72,13 +73,14 @@ _DIGITS = 12  # means that differ by rounding alone, 0.1 + 0.2 and 0.3, are tied
 # --- The table ----------------------------------------------------------------------------------
 
 
-def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
-    """Reads a sweep's table from a CSV file and checks it.
+def read_table(*paths: str | PathLike[str] | TextIO) -> pd.DataFrame:
+    """Reads the tables of sweeps from CSV files and checks them.
 
     Args:
-        path: Of the file. It has the columns `dataset, run, seed, image, metric, value`, and may
+        paths: Of a file. It has the columns `dataset, run, seed, image, metric, value`, and may
             have `group`; others are not read. An empty value is NaN. Or of a folder of
-            `segloss_ref.sweep.publish`, whose files `*.csv.gz` are read one after the other.
+            `segloss_ref.sweep.publish`, whose files `*.csv.gz` are read one after the other. Of
+            several paths one table is made, which has no image twice either.
 
     Returns:
         A pandas DataFrame with these columns: `seed` of integers, `value` of float64, the others of
@@ -87,7 +89,7 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     Raises:
         ValueError: If the file is empty, lacks a column or a name, holds a seed that is no integer
             or a value that is no number, scores an image twice, or has it in two groups. The
-            message names file and line. If a folder has no table.
+            message names file and line. If a folder has no table, or there is no path.
 
     Example:
         >>> import io
@@ -95,8 +97,28 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
           dataset  run  seed image metric  value
         0  nuclei  BCE     0     a   dice    0.8
     """
-    if isinstance(path, str | PathLike) and Path(path).is_dir():
-        return _read_folder(Path(path))
+    tables = [_read_file(file) for path in paths for file in _files(path, "*.csv.gz", "table")]
+    if not tables:
+        raise ValueError("read_table needs a path, of a file or a folder. Received: none")
+    table = pd.concat(tables, ignore_index=True)
+    if len(tables) > 1:
+        where = _few(paths)
+        _check_once(table, where)
+        _check_groups(table, where)
+    return table
+
+
+def _files(path, pattern, kind):
+    """The path as it is, or the files of a folder."""
+    if not (isinstance(path, str | PathLike) and Path(path).is_dir()):
+        return [path]
+    files = sorted(Path(path).glob(pattern))
+    if not files:
+        raise ValueError(f"{path}: the folder has no {kind}, no file {pattern}")
+    return files
+
+
+def _read_file(path):
     try:
         # As strings, so that a run may be named "NA" and an image "007".
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -117,21 +139,11 @@ def read_table(path: str | PathLike[str] | TextIO) -> pd.DataFrame:
     return table
 
 
-def _read_folder(folder):
-    files = sorted(folder.glob("*.csv.gz"))
-    if not files:
-        raise ValueError(f"{folder}: the folder has no table, no file *.csv.gz")
-    table = pd.concat([read_table(file) for file in files], ignore_index=True)
-    _check_once(table, folder)
-    _check_groups(table, folder)
-    return table
-
-
-def read_records(path: str | PathLike[str]) -> pd.DataFrame:
+def read_records(*paths: str | PathLike[str]) -> pd.DataFrame:
     """Reads what is recorded of the runs of a table: settings, tuning, seconds and the like.
 
     Args:
-        path: Of a JSON file that `segloss_ref.sweep.gather` has written beside a table, or of a
+        paths: Of a JSON file that `segloss_ref.sweep.gather` has written beside a table, or of a
             folder of `segloss_ref.sweep.publish`, which has one for each run.
 
     Returns:
@@ -148,11 +160,36 @@ def read_records(path: str | PathLike[str]) -> pd.DataFrame:
         >>> cracks.learning_rate.tolist()
         [0.01, 0.01, 0.01]
     """
-    path = Path(path)
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    if not files:
-        raise ValueError(f"{path}: the folder has no record, no file *.json")
+    files = [Path(file) for path in paths for file in _files(path, "*.json", "record")]
     return pd.DataFrame([run for file in files for run in _runs_of(file)])
+
+
+def at_cut(table: pd.DataFrame) -> pd.DataFrame:
+    """One name for the score of a mask, whether it was cut at a threshold or not.
+
+    Binary maps are scored at one half and, as `dice_at_cut` and the like, at the threshold that
+    was best on the validation images. With several classes there is no threshold: each pixel gets
+    its most probable class.
+
+    Args:
+        table: The table, as the module describes it.
+
+    Returns:
+        The table, with the scores of data sets that have no threshold a second time, as
+        `dice_at_cut` and the like.
+
+    Example:
+        >>> names = ["dataset", "run", "seed", "image", "metric", "value"]
+        >>> rows = [("nuclei", "Dice", 0, "a", "dice", 0.7), ("nuclei", "Dice", 0, "a",
+        ...         "dice_at_cut", 0.8), ("streets", "Dice", 0, "b", "dice", 0.6)]
+        >>> found = at_cut(pd.DataFrame(rows, columns=names))
+        >>> found[found.metric == "dice_at_cut"].value.tolist()
+        [0.8, 0.6]
+    """
+    has_cut = table["dataset"].isin(table["dataset"][table["metric"].str.endswith("_at_cut")])
+    rows = table[~has_cut]
+    again = rows.assign(metric=rows["metric"] + "_at_cut")
+    return pd.concat([table, again], ignore_index=True)
 
 
 def _runs_of(file):

@@ -144,10 +144,31 @@ def test_read_table_of_published_runs(tmp_path):
     rows.to_csv(tmp_path / "again.csv.gz", index=False)
     with pytest.raises(ValueError, match="2 rows score an image again"):
         analysis.read_table(tmp_path)
+    other = tmp_path / "other.csv"
+    rows.assign(dataset="e").to_csv(other, index=False)
+    (tmp_path / "again.csv.gz").unlink()
+    assert analysis.read_table(tmp_path, other).groupby("dataset").size().to_dict() == {
+        "d": 4,
+        "e": 2,
+    }
+    with pytest.raises(ValueError, match=r"other.*2 rows score an image again"):
+        analysis.read_table(tmp_path, other, other)
+    with pytest.raises(ValueError, match="needs a path"):
+        analysis.read_table()
     for file in tmp_path.iterdir():
         file.unlink()
     with pytest.raises(ValueError, match="the folder has no table"):
         analysis.read_table(tmp_path)
+
+
+def test_scores_of_masks_have_one_name_with_and_without_a_cut():
+    binary = table({("d", "a"): [[0.5, 0.6]]})
+    binary = pd.concat([binary, binary.assign(metric="dice_at_cut", value=0.7)])
+    classes = table({("e", "a"): [[0.1, 0.2]]})
+    got = analysis.at_cut(pd.concat([binary, classes], ignore_index=True))
+    one = got[got.metric == "dice_at_cut"]
+    assert one.value.tolist() == [0.7, 0.7, 0.1, 0.2]
+    assert got[got.metric == "dice"].value.tolist() == [0.5, 0.6, 0.1, 0.2] and len(got) == 8
 
 
 def test_read_records_of_published_runs(tmp_path):
@@ -156,7 +177,9 @@ def test_read_records_of_published_runs(tmp_path):
         (tmp_path / f"a-{seed}.json").write_text(json.dumps({"runs": [told], "failed": []}))
     got = analysis.read_records(tmp_path)
     assert got.seed.tolist() == [0, 1] and got.settings[0] == {"loss": "DiceLoss"}
-    assert analysis.read_records(tmp_path / "a-1.json").seed.tolist() == [1]
+    one = tmp_path / "a-1.json"
+    assert analysis.read_records(one).seed.tolist() == [1]
+    assert analysis.read_records(tmp_path, one).seed.tolist() == [0, 1, 1]
     (tmp_path / "other.json").write_text("[1, 2]")
     with pytest.raises(ValueError, match=r"other\.json: the file tells of no runs"):
         analysis.read_records(tmp_path)
