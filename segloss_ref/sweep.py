@@ -449,7 +449,8 @@ def _history(file):
     with file.open(newline="") as rows:
         return [
             {"step": int(row.pop("step"))}
-            | {name: float(value) for name, value in row.items() if name != "seconds"}
+            # Several classes have no cut: an empty field.
+            | {name: float(value) for name, value in row.items() if name != "seconds" and value}
             for row in csv.DictReader(rows)
         ]
 

@@ -147,7 +147,9 @@ def finish(run, folder, value, commit="abc"):
     place.mkdir(parents=True)
     (place / "metrics.csv").write_text(f"image,dice,cells\nb,{value},3\na,0.1,2\n")
     (place / "record.json").write_text(json.dumps({"seconds": 2.5, "commit": commit}))
-    (place / "history.csv").write_text("step,seconds,loss\n10,1.5,0.7\n20,2.25,0.5\n")
+    (place / "history.csv").write_text(
+        "step,seconds,loss,validation_cut\n10,1.5,0.7,\n20,2.25,0.5,\n"  # several classes: no cut
+    )
 
 
 def test_a_table_is_the_same_in_every_order_and_keeps_every_digit(write, tmp_path):
