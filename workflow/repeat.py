@@ -24,6 +24,9 @@ from segloss_ref.sweep import gather, is_published, read_sweep
 from segloss_ref.writing import write_whole
 
 
+DIRTY = "Only from a clean clone is a result stored. Commit or undo first."
+
+
 def main():
     parser = argparse.ArgumentParser(description="Trains a published run again.")
     parser.add_argument("sweep", type=Path, help="the YAML file")
@@ -36,6 +39,8 @@ def main():
     given = parser.parse_args()
     published = given.published / given.sweep.stem
     try:
+        if given.store and git("status", "--porcelain", "--untracked-files=no"):
+            raise ValueError(DIRTY)  # before minutes are spent
         run = choose(read_sweep(given.sweep), published, given.run)
         print(f"{run.dataset}, {run.name}, seed {run.experiment.seed}: {run.id}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
@@ -54,15 +59,15 @@ def choose(runs, published, name):
     if not there:
         raise ValueError(f"{published} has no run of this sweep.")
     if name is None:
-        return random.Random(f"{commit()} {published.name}").choice(there)
+        return random.Random(f"{git('rev-parse', 'HEAD')} {published.name}").choice(there)
     found = [run for run in there if run.id == name]
     if not found:
         raise ValueError(f"--run must be a published run, such as {there[0].id}. Received: {name}")
     return found[0]
 
 
-def commit():
-    command = ["git", "rev-parse", "HEAD"]
+def git(*arguments):
+    command = ["git", *arguments]
     return subprocess.run(command, cwd=sweeps.HERE, capture_output=True, text=True).stdout.strip()
 
 
@@ -108,7 +113,7 @@ def compare(run, published, table, told):
 def store(found, file):
     """Adds a row to the table, or makes it."""
     if not found["repeated_at"] or found["repeated_at"].endswith("-dirty"):
-        raise ValueError("Only from a clean clone is a result stored. Commit or undo first.")
+        raise ValueError(DIRTY)
     rows = pd.DataFrame([found])
     if file.exists():
         rows = pd.concat([pd.read_csv(file, dtype=str), rows])
