@@ -23,7 +23,6 @@ from segloss_ref import analysis
 from segloss_ref.sweep import gather, is_published, read_sweep
 from segloss_ref.writing import write_whole
 
-
 DIRTY = "Only from a clean clone is a result stored. Commit or undo first."
 
 
