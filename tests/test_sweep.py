@@ -439,10 +439,11 @@ def test_a_published_run_is_repeated(write, notebook, tmp_path, clone, monkeypat
 
     command = [sys.executable, ROOT / "workflow" / "repeat.py", sweep, "--notebook", notebook]
     command += ["--published", published.parent]
-    equal = subprocess.run([*command, "--run", runs[0].id], capture_output=True, text=True)
+    here = {"cwd": tmp_path, "capture_output": True, "text": True}
+    equal = subprocess.run([*command, "--run", runs[0].id], **here)
     assert equal.returncode == 0, equal.stderr
     assert "all 1 values are equal in every digit" in equal.stdout
-    dirty = subprocess.run([*command, "--store"], capture_output=True, text=True)
+    dirty = subprocess.run([*command, "--store"], **here)
     assert "Only from a clean clone is a result stored" in dirty.stderr, "it records no commit"
     assert not (published.parent / "repeats.csv").exists()
 
@@ -453,6 +454,8 @@ def test_a_published_run_is_repeated(write, notebook, tmp_path, clone, monkeypat
         assert found["differ"] == (value != 2.9)
         assert repeat.report(found) == status
         repeat.store(found, published.parent / "repeats.csv")
+    nothing = table.assign(value=np.nan).iloc[:0]
+    assert repeat.compare(runs[1], published, nothing, told)["differ"] == 1, "a row that is missing"
     stored = pd.read_csv(published.parent / "repeats.csv")
     assert stored.dice_again.tolist() == [2.9, 2.8, 2.2] and set(stored.commit) == {clone}
 

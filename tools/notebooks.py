@@ -5,11 +5,10 @@
 
 A notebook has changed if its text, the code of the package, the lock file or a published table that
 its text names has: a digest of them is kept in its metadata, because file times mean nothing in a
-fresh clone. Comments and
-docstrings of the package compute nothing, and do not count. If the code of a chapter
-that trains a network has changed, `run` executes it several times more, as other machines would
-(elsewhere.py), and stores it only if it holds there; `--here` leaves that out, for changes that
-leave the training alone, such as a new name.
+fresh clone. Comments and docstrings of the package compute nothing, and do not count. If the code
+of a chapter that trains a network has changed, `run` executes it several times more, as other
+machines would (elsewhere.py), and stores it only if it holds there; `--here` leaves that out, for
+changes that leave the training alone, such as a new name.
 """
 
 import argparse
