@@ -96,6 +96,17 @@ def images(
     return figure, list(axes.flat)
 
 
+def middle(picture: ArrayLike, volume: bool) -> np.ndarray:
+    """What can be shown of an image or a mask: of a volume the middle slice, else all of it.
+
+    Args:
+        picture: array `(h, w, ...)`, or `(d, h, w, ...)` where it is a volume.
+        volume: whether it is one.
+    """
+    picture = np.asarray(picture)
+    return picture[len(picture) // 2] if volume else picture
+
+
 def outline(ax: "Axes", labels: np.ndarray, colour: str = _COLOURS[1]) -> None:
     """Draws the outline of each object of a mask or an instance map over a picture."""
     for label in np.unique(labels[labels > 0]):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,3 +72,18 @@ def test_a_sum_of_losses(tmp_path):
     done = papermill(tmp_path / "page.ipynb", out=tmp_path / "run", **settings)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((tmp_path / "run" / "record.json").read_text())["settings"]["loss"] == loss
+
+
+def test_volumes(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        mask = np.zeros((16, 20, 18), "uint8")
+        z, y, x = rng.integers(2, 8, 3)
+        mask[z : z + 6, y : y + 8, x : x + 7] = 1
+        for kind, values in (("masks", mask), ("images", mask + rng.normal(size=mask.shape))):
+            (tmp_path / "lumps" / kind).mkdir(parents=True, exist_ok=True)
+            volume = nibabel.Nifti1Image(values.astype("float32"), np.eye(4))
+            nibabel.save(volume, tmp_path / "lumps" / kind / f"{i}.nii.gz")
+    settings = {**SMALL, "crop": 16, "learning_rate": 0.01, "loss": "DiceLoss"}
+    done = papermill(tmp_path / "page.ipynb", data_dir=tmp_path / "lumps", **settings)
+    assert done.returncode == 0, done.stderr[-2000:]
