@@ -152,15 +152,17 @@ def read_records(*paths: str | PathLike[str]) -> pd.DataFrame:
         has parts (`settings`, `tuning`, `history`). NaN where a run has no record of it.
 
     Raises:
-        ValueError: If a folder has no such file, or a file is of another kind.
+        ValueError: If a folder has no such file, a file is of another kind, or there is no path.
 
     Example:
-        >>> records = read_records("data/results/pilot_masks")
+        >>> records = read_records("data/results/comparison_masks")
         >>> cracks = records[(records.dataset == "cracks") & (records.run == "Dice")]
         >>> cracks.learning_rate.tolist()
         [0.01, 0.01, 0.01]
     """
     files = [Path(file) for path in paths for file in _files(path, "*.json", "record")]
+    if not files:
+        raise ValueError("read_records needs a path, of a file or a folder. Received: none")
     return pd.DataFrame([run for file in files for run in _runs_of(file)])
 
 

@@ -153,8 +153,9 @@ def test_read_table_of_published_runs(tmp_path):
     }
     with pytest.raises(ValueError, match=r"other.*2 rows score an image again"):
         analysis.read_table(tmp_path, other, other)
-    with pytest.raises(ValueError, match="needs a path"):
-        analysis.read_table()
+    for read in (analysis.read_table, analysis.read_records):
+        with pytest.raises(ValueError, match=f"{read.__name__} needs a path"):
+            read()
     for file in tmp_path.iterdir():
         file.unlink()
     with pytest.raises(ValueError, match="the folder has no table"):
