@@ -136,8 +136,8 @@ compare: $(READY)  ## which loss for DATA=folder? trains for MINUTES=30, and mak
 
 SWEEP ?= workflow/sweeps/smoke.yaml
 PROFILE ?= local
-sweep: $(READY)  ## run SWEEP=workflow/sweeps/NAME.yaml into results/NAME; PROFILE=slurm on a cluster
-	$(BIN)/python workflow/run.py $(SWEEP) --profile $(PROFILE)
+sweep: $(READY)  ## run SWEEP=workflow/sweeps/NAME.yaml into results/NAME, all or DATASET=one; PROFILE=slurm
+	$(BIN)/python workflow/run.py $(SWEEP) --profile $(PROFILE) $(if $(DATASET),--dataset $(DATASET))
 
 repeat: $(READY)  ## train a published run of SWEEP=workflow/sweeps/NAME.yaml again: the same numbers?
 	$(BIN)/python workflow/repeat.py $(SWEEP) --profile $(PROFILE)

@@ -386,6 +386,8 @@ def test_a_failed_run_is_retried_reported_and_alone_done_again(write, notebook, 
     (page,) = folder.glob("runs/*Dice*.ipynb")
     assert str(page) in first.stdout
     assert "the loss fails inside" in page.read_text()
+    (whole,) = folder.glob("runs/*cross*.ipynb")
+    assert "a figure behind the training fails" in whole.read_text()
     assert (folder / "table.csv").read_text().count("\n") == 2
     attempts = sorted((tmp_path / "attempts").read_text().split())
     assert attempts == ["BinaryCrossEntropyLoss", "DiceLoss", "DiceLoss"]
@@ -407,12 +409,15 @@ def test_a_failed_run_is_retried_reported_and_alone_done_again(write, notebook, 
     assert "is in use by another sweep: process 1 on elsewhere" in third.stderr
 
 
-def test_published_runs_are_not_run_again(write, notebook, tmp_path, clone):
-    sweep = write(datasets=["synthetic/cells"], seeds=1)
+def test_published_runs_are_not_run_again_nor_other_data_sets(write, notebook, tmp_path, clone):
+    sweep = write(datasets=["synthetic/cells", "synthetic/tumours"], seeds=1)
     runs = read_sweep(sweep)
     finish(runs[0], tmp_path / "elsewhere", 0.5, clone)
     publish(runs, tmp_path / "elsewhere", tmp_path / "published" / "sweep")
-    done = run(sweep, notebook, "--published", tmp_path / "published")
+    only = ["--published", tmp_path / "published", "--dataset"]
+    done = run(sweep, notebook, *only, "cells")
+    assert "--dataset must be one of the sweep: synthetic/cells, synthetic/tumours" in done.stderr
+    done = run(sweep, notebook, *only, "synthetic/cells")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "attempts").read_text().split() == ["DiceLoss"]
     table = read_table(tmp_path / "results" / "sweep" / "table.csv")

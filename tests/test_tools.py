@@ -270,9 +270,9 @@ def test_a_notebook_is_stale_by_the_tables_it_names(chapter):
     text, _ = chapter
     root = text.parents[2]
     (root / "requirements.txt").touch()
-    text.write_text(text.read_text() + "read_table(results / 'speed', results / \"pilot\")\n")
+    text.write_text(text.read_text() + "read_table(results / 'speed', results / \"sweep\")\n")
     digests = [notebooks.digest(text)]
-    for name in ("speed.csv", "pilot/b.csv", "pilot/a.csv", "pilot.json"):
+    for name in ("speed.csv", "sweep/b.csv", "sweep/a.csv", "sweep.json"):
         file = root / "data" / "results" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)

@@ -47,7 +47,7 @@ def main():
         with tempfile.TemporaryDirectory(dir="results") as folder:
             place = Path(folder).resolve()
             table, told = train(run, place, published, given.notebook.resolve(), profile)
-        found = compare(run, published, table, told)
+        found = compare(run, published, table, told) | {"profile": profile.name}
         status = report(found)
         if given.store:
             store(found, given.published / "repeats.csv")

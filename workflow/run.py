@@ -1,11 +1,12 @@
 """Runs a sweep, goes on with one that was killed, and gathers its table.
 
-    python workflow/run.py workflow/sweeps/smoke.yaml [--profile local] [--results results]
+    python workflow/run.py workflow/sweeps/smoke.yaml [--dataset NAME] [--profile local]
 
 The folder `results/smoke` then holds `table.csv`, `table.json` (where it came from), in `runs` a
 folder, a notebook and a log of each run, and in `tuning` what the seeds of a loss share. Runs that
-`workflow/publish.py` has put into `data/results/smoke` are in the table, and not run again. The
-profile is a folder with the options of
+`workflow/publish.py` has put into `data/results/smoke` are in the table, and not run again. With
+`--dataset` all this is only of the runs on one data set, so that a long sweep can be done set by
+set. The profile is a folder with the options of
 Snakemake, in `workflow/profiles` or elsewhere. Exit status 1 says that runs failed.
 """
 
@@ -36,6 +37,7 @@ NOTEBOOK = HERE.parent / "notebooks" / "experiments" / "train.ipynb"
 def main():
     parser = argparse.ArgumentParser(description="Runs a sweep and gathers its table.")
     parser.add_argument("sweep", type=Path, help="the YAML file")
+    parser.add_argument("--dataset", help="only the runs on this data set of the sweep")
     parser.add_argument("--profile", default="local", help="local, slurm, or a folder")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where to put it")
     parser.add_argument("--notebook", type=Path, default=NOTEBOOK, help="what each run executes")
@@ -43,7 +45,7 @@ def main():
     given = parser.parse_args()
     sys.path.insert(0, os.getcwd())  # where a `model` of one's own is found
     try:
-        runs = read_sweep(given.sweep)
+        runs = on_dataset(read_sweep(given.sweep), given.dataset)
         profile = find_profile(given.profile)
     except (OSError, TypeError, ValueError) as error:
         sys.exit(str(error))
@@ -56,6 +58,14 @@ def main():
         train(left, folder, given.notebook.resolve(), profile, lock)
         provenance = gather(runs, folder / "runs", folder / "table.csv", published=published)
     sys.exit(report(provenance, folder))
+
+
+def on_dataset(runs, name):
+    found = [run for run in runs if name in (None, run.dataset)]
+    if not found:
+        known = ", ".join(dict.fromkeys(run.dataset for run in runs))
+        raise ValueError(f"--dataset must be one of the sweep: {known}. Received: {name}")
+    return found
 
 
 def find_profile(name):
