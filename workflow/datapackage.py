@@ -19,7 +19,7 @@ TITLES = {
     "backends": "What the losses give with TensorFlow, for other backends to be compared with",
     "music": "Separation of a voice from music by masks on spectrograms",
     "foreground_crops": "Three losses of the comparison on cracks, with crops that fall anywhere",
-    "imbalance": "Seven losses x three seeds on drawn tumours of three shares, and two remedies",
+    "imbalance": "Seven losses x five seeds on drawn tumours of three shares, and two remedies",
     "imbalance_steps": "Seven losses x three seeds at the smallest share, with twice the steps",
     "label_noise": "Five losses x three seeds on mortar, trained on two kinds of wrong labels",
     "label_noise_readings": "Dice of the same predictions at other thresholds",
