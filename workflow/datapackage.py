@@ -30,7 +30,7 @@ TITLES = {
     "comparison_masks_example": "One test image as the networks of the first seeds see it",
     "convergence_classes": "Three losses of the comparison with twice the steps, several classes",
     "convergence_masks": "Three losses of the comparison with twice the steps, one class",
-    "observers": "Three losses x three seeds on vessels, trained on either of two observers",
+    "observers": "Three losses x three seeds on vessels, trained on one of two observers or both",
     "observers_readings": "Scores of the same predictions by the masks of either observer",
     "repeats": "Published runs that were trained again, drawn by chance",
     "speed": "Time and memory of value and gradient, beside other libraries",

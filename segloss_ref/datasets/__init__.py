@@ -59,8 +59,9 @@ def load(
         **options: What some data sets take besides. Those of synthetic ones are with their makers,
             such as the `foreground` of `segloss_ref.datasets.synthetic.tumours`. `mortar` has
             `labels`, those of training and validation: `"accurate"` (default), `"noisy"` or
-            `"pseudo"`; its test split always is accurate. `vessels` has `observer`, 1 (default) or
-            2: whose outlines the masks are, in every split.
+            `"pseudo"`; its test split always is accurate. `vessels` has `observer`, 1 (default), 2
+            or `"both"`: whose outlines the masks are, in every split. With `"both"` each image
+            comes twice, as `01L 1` and `01L 2`.
 
     Returns:
         A `SegmentationData`.

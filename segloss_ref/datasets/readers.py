@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segloss_ref.checks import VOID, check_choice, check_whole
+from segloss_ref.checks import VOID, check_choice
 from segloss_ref.datasets.base import split_by_share
 
 
@@ -72,14 +72,18 @@ def _mortar_samples(files, settings, labels="accurate"):
 
 
 def _vessel_samples(files, settings, observer=1):
-    ending = ("1stHO", "2ndHO")[check_whole("observer", observer, at_least=1, at_most=2) - 1]
+    if isinstance(observer, bool) or observer not in (1, 2, "both"):
+        raise ValueError(f"`observer` must be 1, 2 or 'both'. Received: {observer!r}")
+    endings = {1: "1stHO", 2: "2ndHO"}
     for split, children in settings["children"].items():
         for child in children:
             for eye in "LR":
                 name = f"{child:02d}{eye}"
                 stem = f"CHASEDB1/Image_{name}"
-                mask = f"{stem}_{ending}.png"
-                yield Sample(name, split, f"{stem}.jpg", [mask], f"{child:02d}")
+                for k in (1, 2) if observer == "both" else (observer,):
+                    shown = f"{name} {k}" if observer == "both" else name
+                    mask = f"{stem}_{endings[k]}.png"
+                    yield Sample(shown, split, f"{stem}.jpg", [mask], f"{child:02d}")
 
 
 def _hippocampus_samples(files, settings):

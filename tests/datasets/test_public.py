@@ -313,6 +313,14 @@ def test_observers_of_vessels(whole):
         a, b = first[split].masks, second[split].masks
         assert b.mean() == pytest.approx(share, abs=6e-4)
         np.testing.assert_array_equal(first[split].images, second[split].images)
+        both = load("vessels", split, observer="both")
+        for k, alone in (("1", first[split]), ("2", second[split])):
+            of = {name: i for i, name in enumerate(both.names)}
+            rows = [of[f"{name} {k}"] for name in alone.names]
+            np.testing.assert_array_equal(both.masks[rows], alone.masks)
+            np.testing.assert_array_equal(both.images[rows], alone.images)
+            assert [both.groups[row] for row in rows] == list(alone.groups)
+        assert len(both) == 2 * len(a)
         dice += [2 * (x & y).sum() / (x.sum() + y.sum()) for x, y in zip(a, b)]
     assert np.round([np.mean(dice), min(dice), max(dice)], 3).tolist() == [0.777, 0.739, 0.827]
     shares = whole("vessels").masks.mean(axis=(1, 2))
