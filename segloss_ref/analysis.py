@@ -43,8 +43,10 @@ else:
     pd = require("pandas", extra="plots")
 
 __all__ = [
+    "SIGNS",
     "VERBS",
     "Ranks",
+    "as_text",
     "at_cut",
     "compare",
     "compare_all",
@@ -63,6 +65,9 @@ VERBS = {
     "equal within the margin": "matches",
     "not decided": "is not told apart from",
 }
+
+#: The same as a sign, for the cells of a table.
+SIGNS = {"more": ">", "less": "<", "equal within the margin": "=", "not decided": "?"}
 
 _NAMES = ["dataset", "run", "seed", "image", "metric"]  # together they name one value
 _RESAMPLES = 5000
@@ -512,6 +517,27 @@ def compare_all(
     if not parts:  # as `compare` says it
         next(_scores(table, metric))
     return pd.concat(parts, ignore_index=True)
+
+
+def as_text(found: pd.DataFrame, *, interval: bool = True) -> pd.Series:
+    """Each comparison as the cell of a table: the difference, its interval, the verdict's sign.
+
+    Args:
+        found: What `compare` or `compare_all` gives, with any index.
+        interval: Whether the interval is in it.
+
+    Returns:
+        A Series with the index of `found`. The signs are those of `SIGNS`.
+
+    Example:
+        >>> rows = {"difference": [0.018], "low": [-0.002], "high": [0.041]}
+        >>> found = pd.DataFrame(rows | {"verdict": ["not decided"]})
+        >>> as_text(found)[0], as_text(found, interval=False)[0]
+        ('+0.018 (-0.002, +0.041) ?', '+0.018 ?')
+    """
+    written = {name: found[name].map("{:+.3f}".format) for name in ("difference", "low", "high")}
+    between = " (" + written["low"] + ", " + written["high"] + ") " if interval else " "
+    return written["difference"] + between + found["verdict"].map(SIGNS)
 
 
 def _pairs(rows, metric, reference, margin, higher_is_better, confidence):
