@@ -21,6 +21,7 @@ TITLES = {
     "foreground_crops": "Three losses of the comparison on cracks, with crops that fall anywhere",
     "imbalance": "Seven losses x five seeds on drawn tumours of three shares, and two remedies",
     "imbalance_steps": "Seven losses x three seeds at the smallest share, with twice the steps",
+    "imbalance_weight": "Dice with little cross-entropy at the smallest share, five seeds",
     "label_noise": "Five losses x three seeds on mortar, trained on two kinds of wrong labels",
     "label_noise_readings": "Dice of the same predictions at other thresholds",
     "mutants": "Small changes of the losses' mathematics, and which test notices each",
