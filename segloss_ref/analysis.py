@@ -591,9 +591,11 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def _check_pair(dataset, runs, a, b):
-    for one, other in ((a, b), (b, a)):
+    pairs = (a, b), (b, a)
+    for one, other in pairs:
         if other not in runs:
             raise ValueError(f"{dataset}: has run {one!r} but lacks run {other!r}")
+    for one, other in pairs:
         extra = runs[one].index.difference(runs[other].index)
         if len(extra):
             raise ValueError(f"{dataset}: run {other!r} lacks seed {_few(extra)} of run {one!r}")

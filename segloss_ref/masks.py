@@ -196,8 +196,7 @@ def _for_a_mask(d: Description) -> Iterator[Proposal]:
         yield Proposal("Dice + cross-entropy + clDice", loss, "the foreground is thin")
     if d.foreground < RARE:
         why = f"{d.foreground:.2%} of the pixels are foreground"
-        loss = f"DiceCrossEntropyLoss(cross_entropy_weight={max(2 * d.foreground, 1e-4):.1g})"
-        yield Proposal("Dice + a little cross-entropy", loss, why)
+        yield Proposal("Dice per batch", "DiceLoss(per='batch')", why)
     yield Proposal("focal", "FocalLoss", "easy pixels are many")
     yield Proposal("Tversky", "TverskyLoss", "misses cost more than false alarms")
 
