@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 def about_this_machine() -> int:
     """Versions, devices, extras, data, and the losses beside their formulas."""
     print(", ".join(f"{name} {version}" for name, version in machine.versions().items()))
-    _row("on", f"{platform.system()} {platform.machine()}")
+    _row("on", f"{platform.system()} {machine.processor()}")
     _row("devices", ", ".join(machine.devices()))
     _row("compiled step", machine.why_not_compiled() or "works")
     _row("mixed precision", machine.why_not_mixed() or "works")

@@ -11,6 +11,8 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -129,6 +131,27 @@ def devices() -> list[str]:
         torch = sys.modules["torch"]
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
     return keras.distribution.list_devices()
+
+
+def processor(described: str | PathLike[str] = "/proc/cpuinfo") -> str:
+    """The kind of processor. On another kind, sums come in another order, and digits may differ.
+
+    Args:
+        described: Where Linux describes it; without such a file the architecture is all there is.
+
+    Returns:
+        A text such as "x86_64, Intel(R) Xeon(R) Processor, model 6-167".
+    """
+    kind = platform.machine()
+    try:
+        lines = Path(described).read_text(errors="replace").partition("\n\n")[0].splitlines()
+    except OSError:
+        return kind
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    told = {name.strip(): value.strip() for name, value in pairs}
+    family, model = told.get("cpu family"), told.get("model")
+    parts = [kind, told.get("model name"), family and model and f"model {family}-{model}"]
+    return ", ".join(part for part in parts if part)
 
 
 def missing_packages() -> dict[str, list[str]]:

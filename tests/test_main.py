@@ -62,6 +62,19 @@ def test_this_machine(capsys, monkeypatch):
     assert all(name in out for name in machine.REFERENCE) and "All are right" in out
 
 
+def test_the_processor(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
+    described = tmp_path / "cpuinfo"
+    assert machine.processor(described) == "x86_64"  # no such file, as on macOS
+    of_one = (
+        "processor\t: {}\ncpu family\t: 6\nmodel\t\t: 167\nmodel name\t: Some: CPU\nflags\t\t:\n\n"
+    )
+    described.write_text(of_one.format(0) + of_one.format(1).replace("Some", "Other"))
+    assert machine.processor(described) == "x86_64, Some: CPU, model 6-167"
+    described.write_text("BogoMIPS\t: 50.00\n")  # as of ARM
+    assert machine.processor(described) == "x86_64"
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """No training steps: they take seconds, and are looked at once, above."""

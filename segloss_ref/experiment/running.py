@@ -26,7 +26,7 @@ from segloss_ref.experiment.rescoring import keep
 from segloss_ref.experiment.settings import Experiment, own_model
 from segloss_ref.experiment.training import check_data, train
 from segloss_ref.experiment.tuning import chosen, tuned, tuning_seed
-from segloss_ref.machine import devices
+from segloss_ref.machine import devices, processor
 from segloss_ref.writing import write_rows, write_whole
 
 
@@ -135,7 +135,7 @@ def _identity(experiment):
         },
         "python": platform.python_version(),
         "backend": backend,
-        "device": f"{', '.join(devices())} on {platform.machine()}",
+        "device": f"{', '.join(devices())} on {processor()}",
         "commit": _commit(),
     }
 
