@@ -33,6 +33,7 @@ TITLES = {
     "convergence_masks": "Three losses of the comparison with twice the steps, one class",
     "observers": "Three losses x three seeds on vessels, trained on one of two observers or both",
     "observers_readings": "Scores of the same predictions by the masks of either observer",
+    "observers_both_readings": "The same after training on the masks of both",
     "repeats": "Published runs that were trained again, drawn by chance",
     "speed": "Time and memory of value and gradient, beside other libraries",
     "topomortar": "Scores published by the authors of TopoMortar, image by image",
