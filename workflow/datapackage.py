@@ -19,6 +19,8 @@ TITLES = {
     "backends": "What the losses give with TensorFlow, for other backends to be compared with",
     "music": "Separation of a voice from music by masks on spectrograms",
     "foreground_crops": "Three losses of the comparison on cracks, with crops that fall anywhere",
+    "foreground_weight": "Six weights of the foreground x five seeds, on tumours and mortar",
+    "foreground_weight_readings": "Scores of the same predictions at other thresholds",
     "imbalance": "Seven losses x five seeds on drawn tumours of three shares, and two remedies",
     "imbalance_steps": "Seven losses x three seeds at the smallest share, with twice the steps",
     "imbalance_weight": "Dice with little cross-entropy at the smallest share, five seeds",
