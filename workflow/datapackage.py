@@ -38,6 +38,7 @@ TITLES = {
     "observers_both_readings": "The same after training on the masks of both",
     "repeats": "Published runs that were trained again, drawn by chance",
     "speed": "Time and memory of value and gradient, beside other libraries",
+    "thin_readings": "Pieces and holes of thin structures, with small ones removed and without",
     "topomortar": "Scores published by the authors of TopoMortar, image by image",
     "touching_nuclei": "Weight maps on touching nuclei, four losses x three seeds",
     "touching_nuclei_example": "One test image as the networks of the first seeds see it",
