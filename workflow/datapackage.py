@@ -18,6 +18,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 TITLES = {
     "backends": "What the losses give with TensorFlow, for other backends to be compared with",
     "music": "Separation of a voice from music by masks on spectrograms",
+    "empty_images": "Eight losses x five seeds on drawn tumours, half of the images without one",
     "foreground_crops": "Three losses of the comparison on cracks, with crops that fall anywhere",
     "foreground_weight": "Six weights of the foreground x five seeds, on tumours and mortar",
     "foreground_weight_readings": "Scores of the same predictions at other thresholds",
