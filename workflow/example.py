@@ -4,8 +4,7 @@
 
 The image is not chosen by eye: unless it is named, its Dice coefficient, the mean over all runs, is
 the median of the test images. The file holds its name, and of the first seed of each loss the
-probabilities in 8 bits, the threshold, and the names of the runs, which must be published, with
-this sweep or with another.
+probabilities in 8 bits, the threshold, and the names of the runs, which must be published.
 """
 
 import argparse
@@ -45,14 +44,14 @@ def main():
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are")
     parser.add_argument("--image", help="its name; by default that of median Dice")
     given = parser.parse_args()
+    published = PUBLISHED / given.sweep.stem
     runs = [run for run in read_sweep(given.sweep) if run.dataset == given.dataset]
-    tables = {folder for folder in PUBLISHED.iterdir() for run in runs if is_published(run, folder)}
-    missing = [run.id for run in runs if not any(is_published(run, table) for table in tables)]
+    missing = [run.id for run in runs if not is_published(run, published)]
     if missing or not runs:
         sys.exit(f"Publish the runs on {given.dataset} first. Not published: {missing or 'all'}")
     first = [run for run in runs if run.experiment.seed == min(r.experiment.seed for r in runs)]
-    image = given.image or median_image(analysis.read_table(*tables), given.dataset)
-    file = PUBLISHED / f"{given.sweep.stem}_example.npz"
+    image = given.image or median_image(analysis.read_table(published), given.dataset)
+    file = published.with_name(f"{given.sweep.stem}_example.npz")
     np.savez_compressed(file, **example(first, given.results / given.sweep.stem / "runs", image))
     print(f"{file}: {image}, {file.stat().st_size / 1e3:.0f} kB")
 
